@@ -1,0 +1,91 @@
+"""How events are added to the log of one run: numbered, timed, checked against the tables, their changes carried out."""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from outlive.model import events as ev
+from outlive.model.changes import Change, DropAll, DropHook, DropWait, DropWatch, PutHook, PutWait, changes
+from outlive.model.events import Event, Recorded
+from outlive.model.ids import WorkerId
+from outlive.model.records import RunStatus, next_status
+from outlive.model.rows import HeldHook, Rows, RunRow
+
+_IDLE: Final = frozenset({ev.RunCreated, ev.RunStarted, ev.RunUnparked, ev.RunParked, ev.StepStarted, ev.WaitCreated})
+"""What a run can write on its way into the same crash (R31)."""
+
+
+class Appending:
+    """One append: changes ``row`` in place and keeps the events; the caller writes both."""
+
+    __slots__ = ("_epoch", "_rows", "_time", "_worker", "events", "row")
+
+    def __init__(self, rows: Rows, row: RunRow, *, worker: WorkerId | None, now: float) -> None:
+        self._rows = rows
+        self._worker = worker if worker is not None else WorkerId("")
+        self._epoch = row.epoch
+        self._time = max(row.time, now)  # log time never goes back (R14)
+        self.row = row
+        self.events: list[Recorded] = []
+
+    def first(self, event: ev.RunCreated) -> None:
+        self._record(event)
+
+    def again(self) -> None:
+        """The next link of a chain begins: its run is running already."""
+        assert self.row.status is RunStatus.RUNNING, f"run {self.row.id} continues while {self.row.status}"
+        self._record(ev.RunStarted())
+
+    def add(self, event: Event) -> None:
+        row = self.row
+        status = next_status(row.status, event)
+        assert status is not None, f"run {row.id}: {ev.kind_of(event)} may not happen while it is {row.status}"
+        self._record(event)
+        if type(event) not in _IDLE:
+            row.progress = True
+            row.crashes, row.suspect, row.tried = 0, False, ""
+        for change in changes(event):
+            self._change(change)
+        if status is not row.status:
+            row.status = status
+            self._changed_status(event)
+
+    def _record(self, event: Event) -> None:
+        row = self.row
+        row.seq += 1
+        row.time = self._time
+        self.events.append(Recorded(row.seq, self._time, event, self._worker, self._epoch))
+
+    def _changed_status(self, event: Event) -> None:
+        row = self.row
+        if row.status.ended:
+            row.owner = row.wake_at = None
+            row.ended_at = self._time
+            row.fingerprint = ""
+            row.reason = event.reason if type(event) is ev.RunTerminated else ""
+        elif type(event) is ev.RunParked:
+            row.owner = row.wake_at = None
+            row.reason, row.fingerprint = event.reason, event.fingerprint
+            row.tried = "\n".join(
+                dict.fromkeys([*row.tried.split("\n"), event.fingerprint] if row.tried else [event.fingerprint])
+            )
+        elif type(event) is ev.RunUnparked:
+            row.reason = row.fingerprint = ""
+
+    def _change(self, change: Change) -> None:
+        row, rows = self.row, self._rows
+        match change:
+            case PutWait(ref, kind, due):
+                rows.put_wait(row.id, row.link, ref, kind, due)
+            case DropWait(ref):
+                rows.drop_wait(row.id, ref)
+            case PutHook(ref, token_hash, token, schema):
+                rows.put_hook(token_hash, HeldHook(row.id, row.link, ref, token, schema), created_at=self._time)
+            case DropHook(ref):
+                rows.drop_hook(row.id, row.link, ref)
+            case DropWatch(ref):
+                rows.drop_watch(row.id, ref)
+            case DropAll():
+                pass  # the commit ends the link as a whole, after its last event
+            case _:
+                assert_never(change)

@@ -1,0 +1,199 @@
+"""What goes into a commit: the facts an owner has found, and the requests of everybody else.
+
+A batch is only a carrier of entries: each is done whole, or not at all, and has an outcome of its own (R30).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Raw, Struct
+
+from outlive.model.events import Event, Parent, Payload, Recorded
+from outlive.model.ids import RunId, TokenHash, WorkerId
+
+# --- entries ---------------------------------------------------------------------------------------------------------
+
+
+class NewRun(Struct, frozen=True, kw_only=True):
+    """Create a run, unless one with this id is there. With ``claim`` it is started and owned by the committing worker at once (R34)."""
+
+    id: RunId
+    workflow: str
+    input: Raw
+    input_digest: str
+    seed: str
+    engine: int
+    python: str
+    hash_seed: str
+    tags: tuple[str, ...] = ()
+    parent: Parent | None = None
+    root: RunId | None = None
+    """None: the run itself."""
+    claim: bool = False
+
+
+class SpawnRun(Struct, frozen=True, gc=False):
+    """A proposal that becomes ``ChildStarted``: creates ``new`` in the same transaction."""
+
+    ref: int
+    new: NewRun
+
+
+class Watch(Struct, frozen=True, gc=False):
+    """Tell this run, as ``ChildCompleted`` on ``ref``, when ``target`` ends; at once if it has."""
+
+    ref: int
+    target: RunId
+
+
+class SendPayload(Struct, frozen=True, gc=False):
+    """A proposal that becomes ``CallCompleted`` or ``CallFailed``: accepts a payload for another run's hook in the same transaction."""
+
+    ref: int
+    digest: str
+    token_hash: TokenHash
+    payload: Payload
+
+
+class RequestCancel(Struct, frozen=True, gc=False):
+    """A proposal that becomes ``CallCompleted`` or ``CallFailed``: asks another run to end, in the same transaction."""
+
+    ref: int
+    digest: str
+    target: RunId
+
+
+Proposal: TypeAlias = Event | SpawnRun | SendPayload | RequestCancel
+"""An event, or what the store turns into one. ``HookCreated`` becomes ``HookConflict`` if the token is held."""
+
+
+class RunCommit(Struct, frozen=True, kw_only=True):
+    """The owner of a run appends to its log."""
+
+    run: RunId
+    link: int
+    epoch: int
+    seq: int
+    """Events that the owner knows; the first one appended is the next."""
+    proposals: tuple[Proposal, ...] = ()
+    watch: tuple[Watch, ...] = ()
+    unwatch: tuple[int, ...] = ()
+    take: bool = False
+    """Take in the run's inbox (R15). Waking messages stay until they are acknowledged."""
+    ack: tuple[int, ...] = ()
+    """Waking messages whose effect is among the proposals."""
+    release: bool = False
+    """Give up the claim with this commit (R17)."""
+    next_link: NewRun | None = None
+    """With ``RunContinued``: the seed and versions of the link that follows; its id is the run's."""
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """A request from outside the run. Done once it is durable in the run's inbox."""
+
+    kind: Literal["payload", "cancel", "wake"]
+    run: RunId | None = None
+    """Whom ``cancel`` and ``wake`` are for."""
+    token_hash: TokenHash | None = None
+    """Whom a payload is for."""
+    payload: Payload | None = None
+    key: str = ""
+    """Deduplicates deliveries to one run: the second gets the first one's answer."""
+    limit: int = 10_000
+    """Payloads that may wait for one hook."""
+
+
+class Terminate(Struct, frozen=True, kw_only=True):
+    """End a run without its body, in a commit whose size does not depend on its log (R7)."""
+
+    run: RunId
+    reason: str
+
+
+Entry: TypeAlias = NewRun | RunCommit | Message | Terminate
+
+# --- outcomes --------------------------------------------------------------------------------------------------------
+
+
+class Committed(Struct, frozen=True, kw_only=True):
+    """Of a ``RunCommit``: what was appended, in order, with what the inbox held and the substitutes."""
+
+    events: tuple[Recorded, ...]
+    """Of the link that the commit names."""
+    seq: int
+    """Of the link that goes on: after ``RunContinued``, the next one's."""
+    next_events: tuple[Recorded, ...] = ()
+    """After ``RunContinued``: the first events of the next link, which this worker owns with the same epoch."""
+    waking: tuple[int, ...] = ()
+    """Waking messages in the inbox, to be acknowledged."""
+    ended_watches: tuple[RunId, ...] = ()
+    """Runs whose inbox this commit wrote to."""
+
+
+class Fenced(Struct, frozen=True):
+    """Of a ``RunCommit``: the claim no longer stands. Nothing was written; drop the run."""
+
+
+class Rejected(Struct, frozen=True):
+    """Of any entry: it can't be written, now or later. Nothing of it was."""
+
+    reason: str
+
+
+class Created(Struct, frozen=True, kw_only=True):
+    """Of a ``NewRun``. ``epoch`` 0: it was not claimed, because nobody asked or because the worker's lease had ended."""
+
+    id: RunId
+    events: tuple[Recorded, ...] = ()
+    epoch: int = 0
+
+
+class Existing(Struct, frozen=True, kw_only=True):
+    """Of a ``NewRun``: the id was taken. ``same``: by a run of the same workflow and input."""
+
+    id: RunId
+    same: bool
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    """Of a ``Message`` or ``Terminate``: it is durable. ``owner`` is who should be told."""
+
+    run: RunId
+    link: int
+    owner: WorkerId | None
+
+
+class Refused(Struct, frozen=True):
+    """Of a ``Message`` or ``Terminate``: there is no one to take it."""
+
+    reason: Literal["not_found", "ended", "full"]
+    run: RunId | None = None
+
+
+Outcome: TypeAlias = Committed | Fenced | Rejected | Created | Existing | Accepted | Refused
+
+
+# --- claims ----------------------------------------------------------------------------------------------------------
+
+
+class Claimed(Struct, frozen=True, kw_only=True):
+    """A run that this worker owns now; its log is read apart."""
+
+    run: RunId
+    link: int
+    workflow: str
+    epoch: int
+    seq: int
+    crashes: int
+    root: RunId
+    takeover: bool
+    """Its owner before died or lost it."""
+    suspect: bool = False
+    """It may have killed a worker, alone (then ``crashes`` counts it) or among others: run it carefully (R31)."""
+
+
+class Claims(Struct, frozen=True, kw_only=True):
+    runs: tuple[Claimed, ...]
+    next_due: float | None
+    """When the next run that nobody owns is due."""

@@ -1,0 +1,192 @@
+"""What is known of a run besides its log, and which event may follow in which state.
+
+Everything that may change a status stands in these tables; stores and the audit read them, nothing else decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from outlive.model import events as ev
+from outlive.model.events import Event, Parent, WaitKind
+from outlive.model.ids import RunId, TokenHash, WorkerId
+
+
+class RunStatus(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    PARKED = "parked"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+
+    @property
+    def ended(self) -> bool:
+        return self in _ENDED
+
+
+_ENDED: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TERMINATED})
+
+_ALIVE: Final[Mapping[type[Event], RunStatus]] = {
+    ev.RunTerminated: RunStatus.TERMINATED,
+}
+_STAYS_RUNNING: Final[Mapping[type[Event], RunStatus]] = {
+    kind: RunStatus.RUNNING
+    for kind in (
+        ev.RunContinued,  # the next link of the chain goes on
+        ev.StepStarted,
+        ev.StepCompleted,
+        ev.StepFailed,
+        ev.StepRetrying,
+        ev.StepCancelled,
+        ev.WaitCreated,
+        ev.WaitCompleted,
+        ev.WaitCancelled,
+        ev.HookCreated,
+        ev.HookConflict,
+        ev.HookReceived,
+        ev.HookDiscarded,
+        ev.HookDisposed,
+        ev.ChildStarted,
+        ev.ChildCompleted,
+        ev.CallCompleted,
+        ev.CallFailed,
+        ev.CancelRequested,
+        ev.Marker,
+    )
+}
+
+RUN_TRANSITIONS: Final[Mapping[RunStatus, Mapping[type[Event], RunStatus]]] = {
+    RunStatus.PENDING: {
+        ev.RunStarted: RunStatus.RUNNING,
+        **_ALIVE,
+    },
+    RunStatus.RUNNING: {
+        **_STAYS_RUNNING,
+        **_ALIVE,
+        ev.RunCompleted: RunStatus.COMPLETED,
+        ev.RunFailed: RunStatus.FAILED,
+        ev.RunCancelled: RunStatus.CANCELLED,
+        ev.RunParked: RunStatus.PARKED,
+    },
+    RunStatus.PARKED: {
+        ev.RunUnparked: RunStatus.RUNNING,
+        ev.HookDiscarded: RunStatus.PARKED,  # it is terminated while payloads wait
+        **_ALIVE,
+    },
+    RunStatus.COMPLETED: {},
+    RunStatus.FAILED: {},
+    RunStatus.CANCELLED: {},
+    RunStatus.TERMINATED: {},
+}
+
+
+class RefStatus(StrEnum):
+    """The life of one command: a step, a wait, a hook, a child or a call."""
+
+    UNSEEN = "unseen"
+    OPEN = "open"
+    RETRYING = "retrying"
+    ENDED = "ended"
+
+
+REF_TRANSITIONS: Final[Mapping[RefStatus, Mapping[type[Event], RefStatus]]] = {
+    RefStatus.UNSEEN: {
+        ev.StepStarted: RefStatus.OPEN,
+        ev.StepRetrying: RefStatus.RETRYING,
+        ev.StepCompleted: RefStatus.ENDED,  # an ordinary step is one event
+        ev.StepFailed: RefStatus.ENDED,
+        ev.StepCancelled: RefStatus.ENDED,
+        ev.WaitCreated: RefStatus.OPEN,
+        ev.WaitCompleted: RefStatus.ENDED,  # fired before it was written
+        ev.HookCreated: RefStatus.OPEN,
+        ev.HookConflict: RefStatus.ENDED,
+        ev.ChildStarted: RefStatus.ENDED,
+        ev.ChildCompleted: RefStatus.ENDED,
+        ev.CallCompleted: RefStatus.ENDED,
+        ev.CallFailed: RefStatus.ENDED,
+        ev.HookDiscarded: RefStatus.UNSEEN,  # a token held for this link that it never opened (R8)
+    },
+    RefStatus.OPEN: {
+        ev.StepStarted: RefStatus.OPEN,  # the worker of the attempt before died
+        ev.StepRetrying: RefStatus.RETRYING,
+        ev.StepCompleted: RefStatus.ENDED,
+        ev.StepFailed: RefStatus.ENDED,
+        ev.StepCancelled: RefStatus.ENDED,
+        ev.WaitCompleted: RefStatus.ENDED,
+        ev.WaitCancelled: RefStatus.ENDED,
+        ev.HookReceived: RefStatus.OPEN,
+        ev.HookDiscarded: RefStatus.OPEN,
+        ev.HookDisposed: RefStatus.ENDED,
+    },
+    RefStatus.RETRYING: {
+        ev.StepStarted: RefStatus.OPEN,
+        ev.StepRetrying: RefStatus.RETRYING,
+        ev.StepCompleted: RefStatus.ENDED,
+        ev.StepFailed: RefStatus.ENDED,
+        ev.StepCancelled: RefStatus.ENDED,
+    },
+    RefStatus.ENDED: {
+        ev.HookDiscarded: RefStatus.ENDED,  # accepted before the hook was disposed, in the same commit
+    },
+}
+
+
+def next_status(status: RunStatus, event: Event) -> RunStatus | None:
+    """The status after ``event``, or ``None`` if it may not happen in ``status``."""
+    return RUN_TRANSITIONS[status].get(type(event))
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """The hot row of a run (of its newest link)."""
+
+    id: RunId
+    link: int
+    workflow: str
+    status: RunStatus
+    seq: int
+    """Events in the log of this link."""
+    time: float
+    """Log time: of its last event."""
+    epoch: int
+    owner: WorkerId | None
+    wake_at: float | None
+    """When it is due; None while it is owned, ended or waits for a message only."""
+    crashes: int
+    created_at: float
+    ended_at: float | None
+    root: RunId
+    parent: Parent | None
+    tags: tuple[str, ...]
+    input_digest: str
+    reason: str
+    """Why it is parked or was terminated."""
+    fingerprint: str
+    """Of the code that could not go on, while it is parked."""
+
+
+class WaitRecord(Struct, frozen=True, gc=False):
+    run: RunId
+    link: int
+    ref: int
+    kind: WaitKind
+    due: float
+
+
+class HookRecord(Struct, frozen=True, gc=False):
+    """An open hook. ``ref`` 0: the token is held for the next link, which has not opened it yet (R8)."""
+
+    token_hash: TokenHash
+    run: RunId
+    link: int
+    ref: int
+    token: str
+    schema: str
+    created_at: float
+    pending: int
+    """Payloads accepted, not yet in the log."""

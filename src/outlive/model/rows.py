@@ -1,0 +1,149 @@
+"""What a store keeps, as the rules of a commit see it: one transaction's view of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from outlive.model.entries import NewRun
+from outlive.model.events import Event, Parent, Recorded, WaitKind
+from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.inbox import InboxItem
+from outlive.model.records import RunStatus
+
+
+class RunRow(Struct):
+    """The part of a run's row that changes, in the order of its columns; what ``RunRecord`` adds never does."""
+
+    id: RunId
+    link: int
+    workflow: str
+    status: RunStatus
+    seq: int
+    time: float
+    epoch: int
+    owner: WorkerId | None
+    wake_at: float | None
+    crashes: int
+    suspect: bool
+    progress: bool
+    """An event since its claim that shows that the run does not kill its worker (R31)."""
+    takeover: bool
+    """Freed from a dead worker, and not claimed since."""
+    root: RunId
+    input_digest: str
+    ended_at: float | None
+    reason: str
+    fingerprint: str
+    """Of the code that parked it."""
+    tried: str
+    """All fingerprints that parked it since it last went on, one a line: none of them tries again (R32)."""
+
+
+class HeldHook(Struct, frozen=True, gc=False):
+    """Who holds a token."""
+
+    run: RunId
+    link: int
+    ref: int
+    token: str
+    schema: str
+
+
+class Answered(Struct, frozen=True, gc=False):
+    """Where an earlier message with the same key went."""
+
+    run: RunId
+    link: int
+
+
+class Watcher(Struct, frozen=True, gc=False):
+    run: RunId
+    link: int
+    ref: int
+
+
+class Rows(Protocol):
+    """Reads see the writes before them. What is read is a copy; nothing is kept unless it is written."""
+
+    def run(self, run: RunId) -> RunRow | None: ...
+
+    def add_run(self, row: RunRow, new: NewRun, *, parent: Parent | None, created_at: float) -> None: ...
+
+    def advance_run(self, row: RunRow, *, seq: int) -> None:
+        """Write what an ordinary event changes: seq, time, progress, crashes, suspect, tried. ``seq``: what it was."""
+        ...
+
+    def update_run(self, row: RunRow, *, epoch: int, seq: int) -> None:
+        """Write all of ``row``. ``epoch`` and ``seq``: what they were."""
+        ...
+
+    def wake_run(self, run: RunId, at: float) -> None:
+        """Make it due at ``at`` at the latest, unless it is owned, parked or ended."""
+        ...
+
+    def append(self, run: RunId, link: int, events: Sequence[Recorded]) -> None: ...
+
+    def put_wait(self, run: RunId, link: int, ref: int, kind: WaitKind, due: float) -> None: ...
+
+    def drop_wait(self, run: RunId, ref: int) -> None: ...
+
+    def next_wait(self, run: RunId) -> float | None: ...
+
+    def hook(self, token_hash: TokenHash) -> HeldHook | None: ...
+
+    def put_hook(self, token_hash: TokenHash, hook: HeldHook, *, created_at: float) -> None: ...
+
+    def drop_hook(self, run: RunId, link: int, ref: int) -> None: ...
+
+    def named_hooks(self, run: RunId) -> dict[TokenHash, int]:
+        """The tokens that users chose among those the run holds, with their refs."""
+        ...
+
+    def inbox(self, run: RunId) -> list[InboxItem]:
+        """In the order of acceptance."""
+        ...
+
+    def inbox_waits(self, run: RunId) -> bool:
+        """Whether there is a message that could be taken now: a held one could not."""
+        ...
+
+    def pending(self, run: RunId, token_hash: TokenHash) -> int: ...
+
+    def add_message(self, run: RunId, message: InboxItem) -> None:
+        """Add it under the next id, which replaces the one in ``message``."""
+        ...
+
+    def drop_messages(self, run: RunId, ids: Collection[int]) -> None: ...
+
+    def readdress(self, run: RunId, token_hash: TokenHash, *, link: int, ref: int) -> None:
+        """Hook and payloads of that token belong to this link and ref now."""
+        ...
+
+    def readdress_cancels(self, run: RunId, *, link: int) -> None:
+        """Requests to cancel the run are for this link now."""
+        ...
+
+    def answered(self, run: RunId, key: str) -> Answered | None: ...
+
+    def answered_by_token(self, token_hash: TokenHash, key: str) -> Answered | None:
+        """The same, when the hook is gone."""
+        ...
+
+    def remember(self, run: RunId, key: str, *, link: int, token_hash: TokenHash | None, time: float) -> None: ...
+
+    def put_watch(self, target: RunId, watcher: Watcher) -> None: ...
+
+    def drop_watch(self, run: RunId, ref: int) -> None: ...
+
+    def take_watchers(self, target: RunId) -> list[Watcher]:
+        """Those who watch ``target``, whose watches end with this."""
+        ...
+
+    def drop_all(self, run: RunId, *, keep_link: int | None) -> None:
+        """Drop waits, hooks, watches and inbox of the run, except hooks and messages that were readdressed to ``keep_link``."""
+        ...
+
+    def event_at(self, run: RunId, link: int, seq: int) -> Event: ...
