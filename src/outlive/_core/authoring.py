@@ -1,0 +1,305 @@
+"""``@workflow`` and ``@step``: what decorated functions become."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+
+from msgspec import Raw
+from typing_extensions import Self
+
+from outlive._codec import digest
+from outlive._core.binding import Binder
+from outlive._core.context import current
+from outlive._core.loop import DeterministicLoop
+from outlive._core.machine import StepFuture
+from outlive._core.registry import Registry, registry, stable_name
+from outlive.errors import NonDeterminismError
+from outlive.model.commands import CallStep, StepOptions
+from outlive.model.durations import Duration, seconds
+from outlive.model.retry import RetryPolicy
+
+P = ParamSpec("P")
+P2 = ParamSpec("P2")
+R = TypeVar("R")
+S = TypeVar("S")
+
+_SCALARS = frozenset({str, int, float, bool, type(None), bytes})
+
+
+class Step(Generic[P, R]):
+    """A function whose result is recorded. Calling it gives a coroutine; outside a workflow that runs the function once."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        name: str,
+        options: StepOptions,
+        binder: Binder,
+        bound: tuple[object, ...] = (),
+    ) -> None:
+        functools.update_wrapper(self, fn)
+        self.fn = fn
+        self.name = name
+        self.step_options = options
+        self.binder = binder
+        self.is_async = inspect.iscoroutinefunction(fn)
+        self._bound = bound
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        loop = asyncio._get_running_loop()
+        origin = loop if isinstance(loop, DeterministicLoop) else None
+        return self._drive(origin, (*self._bound, *args), kwargs)
+
+    async def _drive(
+        self, origin: DeterministicLoop | None, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> R:
+        machine = current()
+        if machine is None:
+            if origin is not None:
+                raise NonDeterminismError(
+                    f"step {self.name} was called inside a workflow and awaited outside of it; await it where it is called"
+                )
+            return await self._plain(args, kwargs)
+        if origin is not None and machine.loop is not origin:
+            raise NonDeterminismError(f"step {self.name} was called in one run and awaited in another")
+        await machine.suspend_if_inert()
+        arguments = self.binder.bind(args, kwargs)
+        encoded = machine.encode(arguments, self.name)
+        mark = digest(encoded)
+        ref = machine.issue("step", self.name, mark)
+        scalars = all(type(value) in _SCALARS for value in arguments.values())
+        command = CallStep(
+            ref=ref,
+            name=self.name,
+            digest=mark,
+            input=Raw(encoded),
+            options=self.step_options,
+            arguments=arguments if scalars else None,
+        )
+        return await machine.call(command, StepFuture[R](machine, ref), ref)
+
+    async def _plain(self, args: tuple[object, ...], kwargs: dict[str, object]) -> R:
+        if self.is_async:
+            return cast("R", await self.fn(*args, **kwargs))
+        context = contextvars.copy_context()
+        call = functools.partial(context.run, self.fn, *args, **kwargs)
+        return cast("R", await asyncio.get_running_loop().run_in_executor(None, call))
+
+    def options(
+        self,
+        *,
+        max_retries: int | None = None,
+        retry_delay: Duration | None = None,
+        timeout: Duration | None = None,
+        at_most_once: bool | None = None,
+    ) -> Step[P, R]:
+        """The same step with other options for one call; what is left out stays."""
+        options = _options(
+            max_retries=max_retries,
+            retry_delay=retry_delay,
+            timeout=timeout,
+            at_most_once=at_most_once,
+            base=self.step_options,
+        )
+        return Step(self.fn, name=self.name, options=options, binder=self.binder, bound=self._bound)
+
+    @overload
+    def __get__(self, obj: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self: Step[Concatenate[S, P2], R], obj: S, owner: type | None = None) -> Step[P2, R]: ...
+    def __get__(self, obj: object, owner: type | None = None) -> object:
+        if obj is None:
+            return self
+        return Step(self.fn, name=self.name, options=self.step_options, binder=self.binder, bound=(obj,))
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}>"
+
+
+class Workflow(Generic[P, R]):
+    """A deterministic async function that orchestrates. Awaited inside another workflow it runs inline, in the caller's log."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, Any]],
+        *,
+        name: str,
+        binder: Binder,
+        version: str | None = None,
+        run_id: str | None = None,
+        tags: tuple[str, ...] = (),
+    ) -> None:
+        functools.update_wrapper(self, fn)
+        self.fn = fn
+        self.name = name
+        self.version = version
+        self.binder = binder
+        self.run_id = run_id
+        self.tags = tags
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        return self.fn(*args, **kwargs)
+
+    def options(self, *, run_id: str | None = None, tags: tuple[str, ...] | list[str] | None = None) -> Workflow[P, R]:
+        """The same workflow with a run id of your choice, or tags, for one start."""
+        return Workflow(
+            self.fn,
+            name=self.name,
+            binder=self.binder,
+            version=self.version,
+            run_id=run_id if run_id is not None else self.run_id,
+            tags=tuple(tags) if tags is not None else self.tags,
+        )
+
+    def body(self, arguments: dict[str, object]) -> Coroutine[Any, Any, object]:
+        """The coroutine of one run."""
+        args, kwargs = self.binder.spread(arguments)
+        return self.fn(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.name}>"
+
+
+def _options(
+    *,
+    max_retries: int | None,
+    retry_delay: Duration | None,
+    timeout: Duration | None,
+    at_most_once: bool | None,
+    base: StepOptions,
+) -> StepOptions:
+    if max_retries is not None and max_retries < 0:
+        raise ValueError("max_retries is a number of attempts after the first: 0 or more")
+    if at_most_once and max_retries:
+        raise ValueError("a step that runs at most once can't be retried; leave max_retries out")
+    once = base.at_most_once if at_most_once is None else at_most_once
+    retries = base.retry.max_retries if max_retries is None else max_retries
+    return StepOptions(
+        retry=RetryPolicy(
+            max_retries=0 if once else retries,
+            delay=base.retry.delay if retry_delay is None else seconds(retry_delay),
+        ),
+        timeout=base.timeout if timeout is None else seconds(timeout),
+        at_most_once=once,
+    )
+
+
+def _refuse_generators(fn: Callable[..., object], what: str) -> None:
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise TypeError(f"{fn.__qualname__} is a generator; a {what} returns one value (return a list)")
+    if not inspect.isfunction(fn):
+        raise TypeError(f"@{what} goes on a function, not on {fn!r}; with staticmethod or classmethod put @{what} inside")
+
+
+@overload
+def step(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
+@overload
+def step(fn: Callable[P, R], /) -> Step[P, R]: ...
+@overload
+def step(
+    *,
+    name: str | None = None,
+    max_retries: int | None = None,
+    retry_delay: Duration | None = None,
+    timeout: Duration | None = None,
+    at_most_once: bool = False,
+) -> StepDecorator: ...
+def step(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    max_retries: int | None = None,
+    retry_delay: Duration | None = None,
+    timeout: Duration | None = None,
+    at_most_once: bool = False,
+) -> Step[..., Any] | StepDecorator:
+    """Mark a function as a step: work whose result is recorded once.
+
+    An ``async def`` runs on the worker's loop, a ``def`` in a thread. Before its result is recorded a step runs at least once;
+    ``get_step_metadata().step_id`` is the key that makes its effect idempotent.
+
+    Args:
+        name: Stable name in the log; ``module:qualname`` unless given. Renaming a step changes what sleeping runs meet.
+        max_retries: Attempts after the first (3).
+        retry_delay: Pause between attempts; unset it doubles from 1 s, with jitter.
+        timeout: Limit of one attempt, from its start.
+        at_most_once: Record the start before the call; after a crash in between raise ``StepInterrupted`` instead of running again.
+    """
+    decorate = StepDecorator(
+        name,
+        _options(
+            max_retries=max_retries,
+            retry_delay=retry_delay,
+            timeout=timeout,
+            at_most_once=at_most_once,
+            base=StepOptions(),
+        ),
+    )
+    return decorate if fn is None else decorate(fn)
+
+
+class StepDecorator:
+    """``@step(...)`` with options."""
+
+    def __init__(self, name: str | None, options: StepOptions, registry: Registry = registry) -> None:
+        self._name = name
+        self._options = options
+        self._registry = registry
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Step[P, R]: ...
+    def __call__(self, fn: Callable[..., Any], /) -> Step[..., Any]:
+        _refuse_generators(fn, "step")
+        made: Step[..., Any] = Step(
+            fn, name=self._name or stable_name(fn), options=self._options, binder=Binder(fn)
+        )
+        self._registry.steps.add(made)
+        self._registry.reach(fn)
+        return made
+
+
+@overload
+def workflow(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
+@overload
+def workflow(*, name: str | None = None, version: str | None = None) -> WorkflowDecorator: ...
+def workflow(
+    fn: Callable[..., Any] | None = None, /, *, name: str | None = None, version: str | None = None
+) -> Workflow[..., Any] | WorkflowDecorator:
+    """Mark an ``async def`` as a workflow: it awaits steps, sleeps and hooks, and is replayed from its log after a crash.
+
+    Args:
+        name: Stable name; ``module:qualname`` unless given.
+        version: A label of yours, shown with the workflow.
+    """
+    decorate = WorkflowDecorator(name, version)
+    return decorate if fn is None else decorate(fn)
+
+
+class WorkflowDecorator:
+    """``@workflow(...)`` with options."""
+
+    def __init__(self, name: str | None, version: str | None, registry: Registry = registry) -> None:
+        self._name = name
+        self._version = version
+        self._registry = registry
+
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[P, R]:
+        _refuse_generators(fn, "workflow")
+        if not inspect.iscoroutinefunction(fn):
+            raise TypeError(f"{fn.__qualname__} is not async; a workflow is an async def")
+        made: Workflow[P, R] = Workflow(
+            fn, name=self._name or stable_name(fn), version=self._version, binder=Binder(fn)
+        )
+        self._registry.workflows.add(made)
+        self._registry.reach(fn)
+        return made

@@ -1,0 +1,454 @@
+"""One life of a run: events in, commands out.
+
+``activate`` pushes one event in, lets the loop run until nothing is ready and gives the commands that came out. The machine
+keeps what is open (issued, not ended); after a replay that is all the driver needs to go on. It reads no clock and writes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeVar, cast
+
+from msgspec import Raw
+from typing_extensions import override
+
+from outlive._codec import Codec, Encoded
+from outlive._core import outcomes
+from outlive._core.guard import Guard
+from outlive._core.loop import DeterministicLoop, Future, NeverIdle, Timer
+from outlive._core.matching import Issued, check
+from outlive._core.seeds import Seed
+from outlive._core.signals import Discarded, Inert, Undecodable
+from outlive.errors import SerializationError
+from outlive.model import commands as cmd
+from outlive.model import events as ev
+from outlive.model.commands import Command
+from outlive.model.durations import FOREVER
+from outlive.model.ids import RunId
+
+T = TypeVar("T")
+
+INERT_LIMIT: Final = 100
+"""From this many inert calls on, a dropped run's awaits suspend instead of raising: a loop around a bare ``except`` ends (R24)."""
+
+
+class Open:
+    """A command that was issued and has not ended."""
+
+    __slots__ = (
+        "attempt",
+        "cancelling",
+        "command",
+        "future",
+        "overlapping",
+        "recorded",
+        "retry_at",
+        "target",
+        "withdrawn",
+    )
+
+    def __init__(self, command: Command, future: Future[Any] | None, target: object = None) -> None:
+        self.command = command
+        self.future = future
+        self.target = target
+        """The timer or hook that events for this ref go to."""
+        self.recorded: float | None = None
+        """Of a wait or hook: it is in the log, with this due time. Of a step: its last attempt began."""
+        self.withdrawn = False
+        self.cancelling = False
+        self.attempt = 1
+        self.overlapping = False
+        """Of a step: the attempt before may still be running."""
+        self.retry_at: float | None = None
+
+
+class StepFuture(Future[T]):
+    """The result of a step. Cancelling it is a request: it is over when the attempt is (R6)."""
+
+    __slots__ = ("_machine", "_ref")
+
+    def __init__(self, machine: Machine, ref: int) -> None:
+        super().__init__(loop=machine.loop)
+        self._machine = machine
+        self._ref = ref
+
+    @override
+    def cancel(self, msg: Any | None = None) -> bool:
+        if self.done():
+            return False
+        if self._machine.loop.dropping:
+            return super().cancel(msg)
+        self._machine.cancel_step(self._ref)
+        return True
+
+    def cancel_now(self) -> None:
+        """The attempt has ended."""
+        super().cancel()
+
+
+class WaitingFuture(Future[T]):
+    """The result of a sleep or a watch, which nobody else needs: cancelling it withdraws the command."""
+
+    __slots__ = ("_machine", "_ref")
+
+    def __init__(self, machine: Machine, ref: int) -> None:
+        super().__init__(loop=machine.loop)
+        self._machine = machine
+        self._ref = ref
+
+    @override
+    def cancel(self, msg: Any | None = None) -> bool:
+        if self.done():
+            return False
+        if not self._machine.loop.dropping:
+            self._machine.withdraw(self._ref)
+        return super().cancel(msg)
+
+
+class Machine:
+    """A run in memory. Built from its ``RunCreated``; ``body`` gives the coroutine of the workflow for the decoded arguments."""
+
+    def __init__(
+        self,
+        *,
+        run: RunId,
+        link: int,
+        created: ev.RunCreated,
+        body: Callable[[dict[str, object]], Coroutine[Any, Any, object]],
+        bind: Callable[[tuple[object, ...], Mapping[str, object]], dict[str, object]],
+        codec: Codec,
+        guard: Guard,
+        markers: frozenset[str] = frozenset(),
+        trace: Callable[[], str] | None = None,
+        make_handle: Callable[[RunId], object] = lambda run: run,
+    ) -> None:
+        self.run = run
+        self.link = link
+        self.workflow = created.workflow
+        self.parent = created.parent
+        self.started_at = 0.0
+        self.seed = Seed(created.seed)
+        self.codec = codec
+        self.guard = guard
+        self.loop = DeterministicLoop(self, guard)
+        self.loop.on_exception = self._on_exception
+        self.open: dict[int, Open] = {}
+        self.issued: list[Issued] = []
+        self.replaying = False
+        self.ended = False
+        self.make_handle = make_handle
+        self.unretrieved: list[str] = []
+        self.bind_self = bind
+        """The workflow's arguments for its next link."""
+        self._created = created
+        self._body = body
+        self._markers = markers
+        self._patches: dict[str, bool] = {}
+        self._trace = trace
+        self._out: list[Command] = []
+        self._main: asyncio.Task[object] | None = None
+        self._outcome: ev.RunOutcome | None = None
+        self._closing = False
+        self._cancel_requested = False
+        self._inert_calls = 0
+        self._fatal: BaseException | None = None
+
+    # --- driven by the worker ----------------------------------------------------------------------------------------
+
+    def activate(self, recorded: ev.Recorded, *, replaying: bool = False) -> list[Command]:
+        """Apply one event of the log, in order; give what the body asked for.
+
+        Raises:
+            Diverged: The event is not one that this code can have met.
+            Undecodable: Its value can't be rebuilt.
+            NeverIdle: The body does not come to rest.
+            Discarded: Try again from the log.
+        """
+        event = recorded.event
+        self.replaying = replaying
+        check(self.issued, event, outcome=self._outcome, ended=self.ended)
+        if type(event) not in ev.ACTIVATIONS:
+            self._echo(event)
+            return []
+        deliver = self._prepare(event)
+        collecting = gc.isenabled()
+        saved = self.loop.enter()
+        # a collection inside an activation would run finalizers at an unrecorded moment (R25)
+        gc.disable()
+        try:
+            self.loop.advance(recorded.time)
+            deliver()
+            self._drain()
+            self._finish()
+        finally:
+            self.loop.leave(saved)
+            if collecting:
+                gc.enable()
+        if self._fatal is not None:
+            raise Discarded(f"{type(self._fatal).__name__} inside the workflow body") from self._fatal
+        out, self._out = self._out, []
+        return out
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                return self.loop.drain()
+            except SystemExit:
+                continue  # the task that raised it has it as its exception; it says nothing to this process
+            except KeyboardInterrupt as interrupt:
+                self._fatal = interrupt
+                return
+
+    # --- what events do ----------------------------------------------------------------------------------------------
+
+    def _echo(self, event: ev.Event) -> None:
+        match event:
+            case ev.StepStarted(ref=ref, attempt=attempt):
+                if (step := self.open.get(ref)) is not None:
+                    step.attempt, step.retry_at, step.recorded = attempt, None, 0.0
+            case ev.StepRetrying(ref=ref, attempt=attempt, at=at):
+                if (step := self.open.get(ref)) is not None:
+                    step.attempt, step.retry_at, step.recorded = attempt + 1, at, None
+            case ev.WaitCreated(ref=ref, due=due):
+                if (wait := self.open.get(ref)) is not None:
+                    wait.recorded = due
+            case ev.WaitCancelled(ref=ref) | ev.HookDisposed(ref=ref):
+                self.open.pop(ref, None)
+            case _:
+                pass
+
+    def _prepare(self, event: ev.Event) -> Callable[[], None]:
+        """What to do inside the activation. All decoding happens here, before it (rule 8)."""
+        match event:
+            case ev.RunStarted():
+                arguments = self._decode(self._created.input)
+                assert isinstance(arguments, dict), "a run's input is not a set of arguments"
+                return lambda: self._begin(cast("dict[str, object]", arguments))
+            case ev.CancelRequested():
+                return self._cancel
+            case ev.StepCompleted() | ev.StepFailed() | ev.StepCancelled():
+                return self._step_ended(event)
+            case ev.WaitCompleted(ref=ref):
+                return self._wait_ended(ref)
+            case ev.HookCreated() | ev.HookConflict() | ev.HookReceived():
+                return self._hook(event)
+            case ev.ChildStarted() | ev.ChildCompleted() | ev.CallCompleted() | ev.CallFailed():
+                return self._answered(event)
+            case _:
+                raise AssertionError(f"{event} is not an activation")
+
+    def _begin(self, arguments: dict[str, object]) -> None:
+        self.started_at = self.loop.time()
+        self._main = self.loop.create_task(self._body(arguments), name="workflow", context=contextvars.Context())
+
+    def _cancel(self) -> None:
+        self._cancel_requested = True
+        if self._main is not None and not self._main.done():
+            self._main.cancel()
+
+    def _step_ended(self, event: ev.StepCompleted | ev.StepFailed | ev.StepCancelled) -> Callable[[], None]:
+        step = self.open.pop(event.ref, None)
+        future = None if step is None else cast("StepFuture[object]", step.future)
+        if step is None or future is None or future.done():
+            return _nothing
+        if step.cancelling or type(event) is ev.StepCancelled:
+            return future.cancel_now
+        if type(event) is ev.StepCompleted:
+            value = self._decode(event.result)
+            return lambda: future.set_result(value)
+        error = self._decode_error(cast("ev.StepFailed", event).error)
+        return lambda: _raise_in(future, error)
+
+    def _wait_ended(self, ref: int) -> Callable[[], None]:
+        wait = self.open.pop(ref, None)
+        if wait is None or wait.withdrawn:
+            return _nothing
+        if isinstance(wait.target, Timer):
+            timer = wait.target
+            return lambda: self.loop.fire(timer)
+        due = cast("cmd.StartWait", wait.command).due
+        future = cast("Future[object]", wait.future)
+
+        def wake() -> None:
+            self.loop.advance(due)
+            if not future.done():
+                future.set_result(None)
+
+        return wake
+
+    def _hook(self, event: ev.HookCreated | ev.HookConflict | ev.HookReceived) -> Callable[[], None]:
+        hook = self.open.get(event.ref)
+        if hook is None:
+            return _nothing
+        if type(event) is ev.HookCreated:
+            hook.recorded = 0.0
+        elif type(event) is ev.HookConflict:
+            self.open.pop(event.ref, None)
+        target = cast("outcomes.HookTarget", hook.target)
+        return target.prepare(event)
+
+    def _answered(
+        self, event: ev.ChildStarted | ev.ChildCompleted | ev.CallCompleted | ev.CallFailed
+    ) -> Callable[[], None]:
+        call = self.open.pop(event.ref, None)
+        if call is None or call.future is None or call.future.done():
+            return _nothing
+        future = call.future
+        try:
+            value = outcomes.answer(event, self.codec, self.make_handle)
+        except SerializationError as error:
+            raise Undecodable(str(error)) from error
+        if isinstance(value, outcomes.Raise):
+            error = value.error
+            return lambda: _raise_in(future, error)
+        return lambda: future.set_result(value)
+
+    def _decode(self, raw: Raw) -> object:
+        try:
+            return self.codec.decode(raw)
+        except SerializationError as error:
+            raise Undecodable(str(error)) from error
+
+    def _decode_error(self, raw: Raw) -> BaseException:
+        try:
+            return self.codec.decode_exception(raw)
+        except SerializationError as error:
+            raise Undecodable(str(error)) from error
+
+    # --- the end of the body (R5) ------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        main = self._main
+        if main is None or not main.done() or self.ended or self._fatal is not None:
+            return
+        if self._outcome is None:
+            outcome = outcomes.of_body(main, self.codec, cancel_requested=self._cancel_requested)
+            if isinstance(outcome, BaseException):
+                self._fatal = outcome
+                return
+            self._outcome = outcome
+            for task in self.loop.tasks:
+                task.cancel()
+            self._drain()
+        if not self.loop.tasks and self.loop.generators and not self._closing:
+            self._closing = True
+            self.loop.create_task(self.loop.shutdown_asyncgens())
+            self._drain()
+        if not self.loop.tasks:
+            self.ended = True
+            unretrieved = tuple(self.unretrieved)
+            outcome = outcomes.with_unretrieved(self._outcome, unretrieved) if unretrieved else self._outcome
+            self._out.append(cmd.EndRun(outcome))
+
+    def _on_exception(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Inert) or self.loop.dropping:
+            return
+        text = f"{context.get('message', 'unhandled exception')}: {error!r}"
+        self.unretrieved.append(text)
+        if not self.replaying:
+            logging.getLogger("outlive.run").error("%s in run %s", text, self.run, exc_info=error)
+
+    # --- what bodies ask for -----------------------------------------------------------------------------------------
+
+    def issue(self, kind: str, name: str, digest: str) -> int:
+        """Give the next command its ref. Inert when the run has been dropped (R24)."""
+        if self.loop.dropping:
+            raise Inert
+        self.issued.append(Issued(kind, name, digest, self._trace() if self._trace is not None else ""))
+        return len(self.issued)
+
+    def put(self, command: Command) -> None:
+        self._out.append(command)
+
+    def call(self, command: Command, future: Future[T], ref: int, target: object = None) -> Future[T]:
+        """Put out a command whose answer settles ``future``."""
+        self.open[ref] = Open(command, future, target)
+        self._out.append(command)
+        return future
+
+    async def suspend_if_inert(self) -> None:
+        """Await before anything durable: ends a clean-up that loops around its own failure (R24)."""
+        if self.loop.dropping:
+            self._inert_calls += 1
+            if self._inert_calls >= INERT_LIMIT:
+                await self.loop.create_future()
+            raise Inert
+
+    def wait(self, delay: float) -> Future[None]:
+        """Issue a ``sleep``."""
+        ref = self.issue("sleep", "", repr(delay))
+        command = cmd.StartWait(ref=ref, kind="sleep", delay=delay, due=min(self.loop.time() + delay, FOREVER))
+        return self.call(command, WaitingFuture[None](self, ref), ref)
+
+    def start_timer(self, handle: Timer, delay: float) -> None:
+        delay = min(delay, FOREVER)
+        handle.ref = self.issue("timer", "", repr(delay))
+        command = cmd.StartWait(
+            ref=handle.ref, kind="timer", delay=delay, due=min(self.loop.time() + delay, FOREVER)
+        )
+        self.open[handle.ref] = Open(command, None, handle)
+        self._out.append(command)
+
+    def cancel_timer(self, handle: Timer) -> None:
+        if handle.ref:
+            self.withdraw(handle.ref)
+
+    def withdraw(self, ref: int) -> None:
+        """Nobody waits for ``ref`` any more."""
+        waiting = self.open.get(ref)
+        if waiting is None or waiting.withdrawn:
+            return
+        waiting.withdrawn = True
+        if isinstance(waiting.command, cmd.WatchRun):
+            del self.open[ref]
+            self._out.append(cmd.UnwatchRun(ref))
+        else:
+            self._out.append(cmd.CancelWait(ref))
+
+    def cancel_step(self, ref: int) -> None:
+        step = self.open.get(ref)
+        if step is not None and not step.cancelling:
+            step.cancelling = True
+            self._out.append(cmd.CancelStep(ref))
+
+    def patched(self, patch: str) -> bool:
+        """R38: one answer per run and id; True if the marker is in the log or this is its end."""
+        if self.loop.dropping:
+            raise Inert
+        answer = self._patches.get(patch)
+        if answer is None:
+            answer = patch in self._markers or not self.replaying
+            self._patches[patch] = answer
+            if answer and patch not in self._markers:
+                self._out.append(cmd.SetMarker(patch))
+        return answer
+
+    @property
+    def in_main_task(self) -> bool:
+        return self._main is not None and asyncio.current_task(self.loop) is self._main
+
+    @property
+    def outcome(self) -> ev.RunOutcome | None:
+        """How the body ended."""
+        return self._outcome
+
+    def encode(self, value: object, what: str) -> Encoded:
+        return self.codec.encode(value, what=what)
+
+
+def _nothing() -> None:
+    """The awaiter is gone; the event only moves the clock (R3)."""
+
+
+def _raise_in(future: Future[Any], error: BaseException) -> None:
+    if isinstance(error, StopIteration):  # a future can't carry it
+        error = RuntimeError(f"StopIteration: {error}")
+    future.set_exception(error)
+
+
+__all__ = ["INERT_LIMIT", "Inert", "Machine", "NeverIdle", "Open", "StepFuture", "WaitingFuture"]
