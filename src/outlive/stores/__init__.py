@@ -1,0 +1,1 @@
+"""Where runs are kept: the protocol and its backends."""

@@ -1,0 +1,363 @@
+"""A store in memory: for tests, for simulation, and to read how little a store is."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from outlive.errors import LeaseLost
+from outlive.model.audit import Kept, faults, stray
+from outlive.model.carry import Carrier
+from outlive.model.entries import Claims, Entry, NewRun, Outcome, Rejected
+from outlive.model.events import Event, Parent, Recorded, WaitKind
+from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.inbox import InboxItem
+from outlive.model.records import HookRecord, RunRecord, RunStatus, WaitRecord
+from outlive.model.rows import Answered, HeldHook, RunRow, Watcher
+from outlive.stores.protocol import Clock, RunFilter
+
+_KEY_LIFE = 7 * 86400.0
+
+
+class _Kept(Struct):
+    row: RunRow
+    parent: Parent | None
+    tags: tuple[str, ...]
+    created_at: float
+
+
+class MemoryRows:
+    """The tables, and the transaction's view of them: entries are judged before they write, so none is ever undone."""
+
+    def __init__(self) -> None:
+        self.runs: dict[RunId, _Kept] = {}
+        self.logs: defaultdict[tuple[RunId, int], list[Recorded]] = defaultdict(list)
+        self.waits: defaultdict[RunId, dict[int, WaitRecord]] = defaultdict(dict)
+        self.hooks: dict[TokenHash, tuple[HeldHook, float]] = {}
+        self.inboxes: defaultdict[RunId, dict[int, InboxItem]] = defaultdict(dict)
+        self.watches: defaultdict[RunId, dict[Watcher, None]] = defaultdict(dict)
+        self.keys: dict[tuple[RunId, str], tuple[Answered, TokenHash | None, float]] = {}
+        self._next_message = 1
+
+    def run(self, run: RunId) -> RunRow | None:
+        kept = self.runs.get(run)
+        return None if kept is None else copy.copy(kept.row)
+
+    def add_run(self, row: RunRow, new: NewRun, *, parent: Parent | None, created_at: float) -> None:
+        self.runs[row.id] = _Kept(copy.copy(row), parent, new.tags, created_at)
+
+    def advance_run(self, row: RunRow, *, seq: int) -> None:
+        self.update_run(row, epoch=row.epoch, seq=seq)
+
+    def update_run(self, row: RunRow, *, epoch: int, seq: int) -> None:
+        kept = self.runs[row.id]
+        assert (kept.row.epoch, kept.row.seq) == (epoch, seq), f"run {row.id} changed under its own commit"
+        kept.row = copy.copy(row)
+
+    def wake_run(self, run: RunId, at: float) -> None:
+        row = self.runs[run].row
+        if row.owner is None and row.status in (RunStatus.PENDING, RunStatus.RUNNING):
+            row.wake_at = at if row.wake_at is None else min(row.wake_at, at)
+
+    def append(self, run: RunId, link: int, events: Sequence[Recorded]) -> None:
+        self.logs[run, link].extend(events)
+
+    def put_wait(self, run: RunId, link: int, ref: int, kind: WaitKind, due: float) -> None:
+        self.waits[run][ref] = WaitRecord(run, link, ref, kind, due)
+
+    def drop_wait(self, run: RunId, ref: int) -> None:
+        self.waits[run].pop(ref, None)
+
+    def next_wait(self, run: RunId) -> float | None:
+        return min((wait.due for wait in self.waits[run].values()), default=None)
+
+    def hook(self, token_hash: TokenHash) -> HeldHook | None:
+        found = self.hooks.get(token_hash)
+        return None if found is None else found[0]
+
+    def put_hook(self, token_hash: TokenHash, hook: HeldHook, *, created_at: float) -> None:
+        self.hooks[token_hash] = (hook, created_at)
+
+    def drop_hook(self, run: RunId, link: int, ref: int) -> None:
+        for token_hash, (hook, _) in list(self.hooks.items()):
+            if (hook.run, hook.link, hook.ref) == (run, link, ref):
+                del self.hooks[token_hash]
+
+    def named_hooks(self, run: RunId) -> dict[TokenHash, int]:
+        return {token_hash: hook.ref for token_hash, (hook, _) in self.hooks.items() if hook.run == run and hook.token}
+
+    def inbox(self, run: RunId) -> list[InboxItem]:
+        return list(self.inboxes[run].values())
+
+    def inbox_waits(self, run: RunId) -> bool:
+        return any(not item.held for item in self.inboxes[run].values())
+
+    def pending(self, run: RunId, token_hash: TokenHash) -> int:
+        return sum(item.token_hash == token_hash for item in self.inboxes[run].values())
+
+    def add_message(self, run: RunId, message: InboxItem) -> None:
+        self.inboxes[run][self._next_message] = msgspec.structs.replace(message, id=self._next_message)
+        self._next_message += 1
+
+    def drop_messages(self, run: RunId, ids: Collection[int]) -> None:
+        for key in ids:
+            self.inboxes[run].pop(key, None)
+
+    def readdress(self, run: RunId, token_hash: TokenHash, *, link: int, ref: int) -> None:
+        hook, created_at = self.hooks[token_hash]
+        self.hooks[token_hash] = (msgspec.structs.replace(hook, link=link, ref=ref), created_at)
+        for key, item in self.inboxes[run].items():
+            if item.token_hash == token_hash:
+                self.inboxes[run][key] = msgspec.structs.replace(item, link=link, ref=ref)
+
+    def readdress_cancels(self, run: RunId, *, link: int) -> None:
+        for key, item in self.inboxes[run].items():
+            if item.kind == "cancel":
+                self.inboxes[run][key] = msgspec.structs.replace(item, link=link)
+
+    def answered(self, run: RunId, key: str) -> Answered | None:
+        found = self.keys.get((run, key))
+        return None if found is None else found[0]
+
+    def answered_by_token(self, token_hash: TokenHash, key: str) -> Answered | None:
+        return next((a for (_, k), (a, token, _) in self.keys.items() if k == key and token == token_hash), None)
+
+    def remember(self, run: RunId, key: str, *, link: int, token_hash: TokenHash | None, time: float) -> None:
+        self.keys[run, key] = (Answered(run, link), token_hash, time)
+
+    def put_watch(self, target: RunId, watcher: Watcher) -> None:
+        self.watches[target][watcher] = None
+
+    def drop_watch(self, run: RunId, ref: int) -> None:
+        self._drop_watches(lambda watcher: watcher.run == run and watcher.ref == ref)
+
+    def take_watchers(self, target: RunId) -> list[Watcher]:
+        return list(self.watches.pop(target, ()))
+
+    def drop_all(self, run: RunId, *, keep_link: int | None) -> None:
+        self.waits.pop(run, None)
+        for token_hash, (hook, _) in list(self.hooks.items()):
+            if hook.run == run and hook.link != keep_link:
+                del self.hooks[token_hash]
+        self._drop_watches(lambda watcher: watcher.run == run)
+        self.inboxes[run] = {key: item for key, item in self.inboxes[run].items() if item.link == keep_link}
+
+    def event_at(self, run: RunId, link: int, seq: int) -> Event:
+        return self.logs[run, link][seq - 1].event
+
+    def _drop_watches(self, goes: Callable[[Watcher], bool]) -> None:
+        for target, watchers in list(self.watches.items()):
+            self.watches[target] = {watcher: None for watcher in watchers if not goes(watcher)}
+            if not self.watches[target]:
+                del self.watches[target]
+
+
+class MemoryStore:
+    """All of the store protocol; several engines may share one."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._rows = MemoryRows()
+        self._workers: dict[WorkerId, tuple[float, float]] = {}  # lease, until
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    # --- workers ---
+
+    async def join(self, worker: WorkerId, *, lease: float) -> None:
+        if worker in self._workers:
+            raise LeaseLost(f"worker {worker} has joined before; take a new id for each life")
+        self._workers[worker] = (lease, self._clock.now() + lease)
+
+    async def renew(self, worker: WorkerId) -> bool:
+        return self.renew_now(worker)
+
+    def renew_now(self, worker: WorkerId) -> bool:
+        now = self._clock.now()
+        lease, until = self._workers.get(worker, (0.0, now))
+        if until > now:
+            self._workers[worker] = (lease, now + lease)
+        return until > now
+
+    async def leave(self, worker: WorkerId) -> None:
+        self._free(worker, crashed=False)
+
+    def _free(self, worker: WorkerId, *, crashed: bool) -> None:
+        self._workers.pop(worker, None)
+        owned = [kept.row for kept in self._rows.runs.values() if kept.row.owner == worker]
+        suspects = [row for row in owned if crashed and not row.progress]
+        for row in suspects:
+            row.suspect = True
+            row.crashes += len(suspects) == 1  # charged only when it was the only one (R31)
+        for row in owned:
+            row.owner, row.wake_at, row.takeover = None, self._clock.now(), True
+
+    def expire(self, worker: WorkerId) -> None:
+        """End a lease, as if its worker had died; for tests."""
+        lease, _ = self._workers[worker]
+        self._workers[worker] = (lease, self._clock.now())
+
+    # --- writing ---
+
+    async def commit(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
+        return self.commit_now(worker, entries)
+
+    def commit_now(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
+        leased = worker is not None and self.renew_now(worker)
+        carrier = Carrier(self._rows, worker=worker, leased=leased, now=self._clock.now())
+        return [_unwritable(entry) or _carried(carrier, entry) for entry in entries]
+
+    # --- claiming ---
+
+    async def claim(
+        self, worker: WorkerId, *, limit: int, workflows: Collection[str], fingerprint: str, root: RunId | None = None
+    ) -> Claims:
+        now = self._clock.now()
+        if not self.renew_now(worker):
+            raise LeaseLost(f"worker {worker} has lost its lease; join again under another id")
+        for other, (_, until) in list(self._workers.items()):
+            if until <= now:
+                self._free(other, crashed=True)
+        known = [
+            kept.row
+            for kept in self._rows.runs.values()
+            if kept.row.workflow in workflows and root in (None, kept.row.root)
+        ]
+        due = sorted((row.wake_at, row.id) for row in known if row.wake_at is not None and row.wake_at <= now)
+        due += [
+            (now, row.id)
+            for row in known
+            if row.status is RunStatus.PARKED and fingerprint not in row.tried.split("\n")
+        ]
+        carrier = Carrier(self._rows, worker=worker, leased=True, now=now)
+        claimed = tuple(carrier.claim(run) for _, run in due[:limit])
+        rest = [row.wake_at for run in known if (row := self._rows.runs[run.id].row).wake_at is not None]
+        return Claims(runs=claimed, next_due=min((at for at in rest if at is not None), default=None))
+
+    async def knocks(self, worker: WorkerId) -> list[RunId]:
+        return [
+            run for run, kept in self._rows.runs.items() if kept.row.owner == worker and self._rows.inbox_waits(run)
+        ]
+
+    def changed(self) -> bool:
+        return False
+
+    # --- reading ---
+
+    async def log(self, run: RunId, link: int, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        return self._rows.logs.get((run, link), [])[after : None if limit is None else after + limit]
+
+    async def run(self, run: RunId) -> RunRecord | None:
+        kept = self._rows.runs.get(run)
+        return None if kept is None else _record(kept)
+
+    async def runs(self, where: RunFilter) -> list[RunRecord]:
+        records = sorted(
+            (_record(kept) for kept in self._rows.runs.values()), key=lambda r: (r.created_at, r.id), reverse=True
+        )
+        last = None if where.before is None else self._rows.runs.get(where.before)
+        return [
+            record
+            for record in records
+            if where.status in (None, record.status)
+            and where.workflow in (None, record.workflow)
+            and (where.tag is None or where.tag in record.tags)
+            and where.root in (None, record.root)
+            and (last is None or (record.created_at, record.id) < (last.created_at, last.row.id))
+        ][: where.limit]
+
+    async def waits(self, run: RunId) -> list[WaitRecord]:
+        return sorted(self._rows.waits.get(run, {}).values(), key=lambda wait: (wait.due, wait.ref))
+
+    async def hooks(self, run: RunId) -> list[HookRecord]:
+        found = [self._hook(token) for token, (hook, _) in self._rows.hooks.items() if hook.run == run]
+        return sorted(found, key=lambda hook: (hook.ref, hook.token_hash))
+
+    async def hook(self, token_hash: TokenHash) -> HookRecord | None:
+        return self._hook(token_hash) if token_hash in self._rows.hooks else None
+
+    def _hook(self, token_hash: TokenHash) -> HookRecord:
+        hook, created_at = self._rows.hooks[token_hash]
+        pending = self._rows.pending(hook.run, token_hash)
+        return HookRecord(token_hash, hook.run, hook.link, hook.ref, hook.token, hook.schema, created_at, pending)
+
+    # --- keeping house ---
+
+    async def hash_seed(self) -> str | None:
+        return None
+
+    async def prune(self, *, ended_before: float, limit: int) -> int:
+        rows = self._rows
+        ended = [run for run, k in rows.runs.items() if k.row.ended_at is not None and k.row.ended_at < ended_before][
+            :limit
+        ]
+        for run in ended:
+            for link in range(1, rows.runs.pop(run).row.link + 1):
+                rows.logs.pop((run, link), None)
+        stale = min(ended_before, self._clock.now() - _KEY_LIFE)
+        rows.keys = {key: kept for key, kept in rows.keys.items() if key[0] in rows.runs and kept[2] >= stale}
+        return len(ended)
+
+    async def audit(self) -> list[str]:
+        rows = self._rows
+        found: list[str] = []
+        for run, kept in rows.runs.items():
+            watches = [watcher for watchers in rows.watches.values() for watcher in watchers if watcher.run == run]
+            known = Kept(
+                row=kept.row,
+                logs=[rows.logs[run, link] for link in range(1, kept.row.link + 1)],
+                waits=await self.waits(run),
+                hooks=[hook for hook, _ in rows.hooks.values() if hook.run == run],
+                watches=watches,
+                inbox=rows.inbox(run),
+            )
+            found += faults(known, workers=self._workers)
+        for kind, table in (("waits", rows.waits), ("an inbox", rows.inboxes)):
+            found += [stray(kind, run) for run, content in table.items() if content and run not in rows.runs]
+        return found
+
+
+def _record(kept: _Kept) -> RunRecord:
+    row = kept.row
+    return RunRecord(
+        id=row.id,
+        link=row.link,
+        workflow=row.workflow,
+        status=row.status,
+        seq=row.seq,
+        time=row.time,
+        epoch=row.epoch,
+        owner=row.owner,
+        wake_at=row.wake_at,
+        crashes=row.crashes,
+        created_at=kept.created_at,
+        ended_at=row.ended_at,
+        root=row.root,
+        parent=kept.parent,
+        tags=kept.tags,
+        input_digest=row.input_digest,
+        reason=row.reason,
+        fingerprint=row.fingerprint,
+    )
+
+
+def _carried(carrier: Carrier, entry: Entry) -> Outcome:
+    try:
+        return carrier.carry(entry)
+    except AssertionError as error:  # raised before anything was written
+        return Rejected(f"it can't be written: {error}")
+
+
+def _unwritable(entry: Entry) -> Rejected | None:
+    """What a database would refuse: text that is not Unicode, numbers beyond 64 bits."""
+    try:
+        msgspec.json.encode(entry)
+    except (ValueError, TypeError, msgspec.MsgspecError) as error:
+        return Rejected(f"it can't be written: {error}")
+    return None

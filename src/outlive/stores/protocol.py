@@ -1,0 +1,148 @@
+"""What a store is: rows and transactions, nothing of coroutines.
+
+Every write is a batch of entries for :meth:`Store.commit`; each entry happens whole or not at all, in one transaction with
+all that hangs on it (events, records, wake-ups, tokens, inboxes of others). The rules stand in ``model``; a store only carries them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from outlive.model.entries import Claims, Entry, Outcome
+from outlive.model.events import Recorded
+from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.records import HookRecord, RunRecord, RunStatus, WaitRecord
+
+
+class Clock(Protocol):
+    """Tells the time; injected, so that a test can own it."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        ...
+
+
+class RunFilter(Struct, frozen=True, kw_only=True):
+    """Which runs to list, newest first."""
+
+    status: RunStatus | None = None
+    workflow: str | None = None
+    tag: str | None = None
+    root: RunId | None = None
+    before: RunId | None = None
+    """Only runs older than this one: the key of the next page."""
+    limit: int = 50
+
+
+class Store(Protocol):
+    """Raises :class:`~outlive.errors.StoreUnavailable` from any call when it can't be reached or written now; nothing of that
+    call has happened then, or, if the outcome of a commit is unknown, :meth:`commit` has found out by reading back.
+    """
+
+    async def open(self) -> None:
+        """Connect, create or migrate the schema.
+
+        Raises:
+            SchemaVersion: The store was written by a newer Outlive.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+    # --- workers ---
+
+    async def join(self, worker: WorkerId, *, lease: float) -> None:
+        """Register ``worker``, alive for ``lease`` seconds from now and while it is renewed.
+
+        Raises:
+            LeaseLost: The id is in use; one names one life of a worker.
+        """
+        ...
+
+    async def renew(self, worker: WorkerId) -> bool:
+        """Extend the lease from now; False if it has ended or was taken away. A commit of the worker renews it too."""
+        ...
+
+    def renew_now(self, worker: WorkerId) -> bool:
+        """:meth:`renew` from any thread but the one that writes: the heartbeat's, which must not wait for anybody else."""
+        ...
+
+    async def leave(self, worker: WorkerId) -> None:
+        """Give up all its claims at once; they are due."""
+        ...
+
+    # --- writing ---
+
+    async def commit(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
+        """Write ``entries``; one outcome for each, in order.
+
+        A ``RunCommit`` needs a ``worker`` whose lease stands, else every one of the batch is ``Fenced``. All events of one run in one
+        batch carry one time: the greater of the run's log time and the store's clock.
+        """
+        ...
+
+    def commit_now(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome] | None:
+        """:meth:`commit` on the calling thread, if it can be done without waiting for anybody; else None, and nothing was done."""
+        ...
+
+    # --- claiming ---
+
+    async def claim(
+        self,
+        worker: WorkerId,
+        *,
+        limit: int,
+        workflows: Collection[str],
+        fingerprint: str,
+        root: RunId | None = None,
+    ) -> Claims:
+        """Free the runs of dead workers, then take up to ``limit`` runs that are due and whose workflow is known here.
+
+        A run not yet started gets its ``RunStarted``; a parked one that another ``fingerprint`` could not run gets ``RunUnparked``.
+        With ``root``, only that run and its descendants.
+
+        Raises:
+            LeaseLost: The lease of ``worker`` has ended, or it never joined.
+        """
+        ...
+
+    async def knocks(self, worker: WorkerId) -> list[RunId]:
+        """Runs that ``worker`` owns and whose inbox isn't empty."""
+        ...
+
+    def changed(self) -> bool:
+        """Whether another process may have written since the last call. A hint: True when unsure."""
+        ...
+
+    # --- reading ---
+
+    async def log(self, run: RunId, link: int, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        """Events of a link with ``seq > after``, in order."""
+        ...
+
+    async def run(self, run: RunId) -> RunRecord | None: ...
+
+    async def runs(self, where: RunFilter) -> list[RunRecord]: ...
+
+    async def waits(self, run: RunId) -> list[WaitRecord]: ...
+
+    async def hooks(self, run: RunId) -> list[HookRecord]: ...
+
+    async def hook(self, token_hash: TokenHash) -> HookRecord | None: ...
+
+    # --- keeping house ---
+
+    async def prune(self, *, ended_before: float, limit: int) -> int:
+        """Delete up to ``limit`` runs that ended before then, with their logs; how many it was. Call again until it is 0."""
+        ...
+
+    async def hash_seed(self) -> str | None:
+        """The ``PYTHONHASHSEED`` under which its runs should be worked on, chosen once for the store (R22); None: nothing outlives this process."""
+        ...
+
+    async def audit(self) -> list[str]:
+        """What is wrong with what is kept: broken invariants, each in one line. Empty when all is well."""
+        ...

@@ -1,0 +1,140 @@
+"""Short reads on the read connection: one statement each, fetched whole."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import apsw
+import msgspec
+
+from outlive.model.events import Parent, Recorded, WaitKind, decode_event
+from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.records import HookRecord, RunRecord, RunStatus, WaitRecord
+from outlive.stores.protocol import RunFilter
+from outlive.stores.sqlite.connection import fetch
+from outlive.stores.sqlite.statements import SQL
+
+_parents: Final = msgspec.json.Decoder(Parent)
+_RECORD: Final = tuple[
+    RunId,
+    int,
+    str,
+    str,
+    int,
+    float,
+    int,
+    WorkerId | None,
+    float | None,
+    int,
+    float,
+    float | None,
+    RunId,
+    str | None,
+    str,
+    str,
+    str,
+    str,
+]
+_WAIT: Final = tuple[RunId, int, int, WaitKind, float]
+_HOOK: Final = tuple[TokenHash, RunId, int, int, str, str, float, int]
+_tags: Final = msgspec.json.Decoder(tuple[str, ...])
+
+
+def log(connection: apsw.Connection, run: RunId, link: int, *, after: int, limit: int | None) -> list[Recorded]:
+    values = (run, link, after, -1 if limit is None else limit)
+    rows = fetch(connection, tuple[int, float, str, WorkerId, int], SQL["log"], values)
+    return [Recorded(seq, time, decode_event(event), worker, epoch) for seq, time, event, worker, epoch in rows]
+
+
+def run(connection: apsw.Connection, run: RunId) -> RunRecord | None:
+    found = fetch(connection, _RECORD, SQL["record"], (run,))
+    return _record(*found[0]) if found else None
+
+
+def runs(connection: apsw.Connection, where: RunFilter) -> list[RunRecord]:
+    return [_record(*row) for row in fetch(connection, _RECORD, *list_query(where))]
+
+
+def list_query(where: RunFilter) -> tuple[str, tuple[str | float, ...]]:
+    """The statement that lists what ``where`` asks for: the conditions that are set, over the index that fits the first of them."""
+    tables, order = "runs AS r", "r.created_at DESC, r.id DESC"
+    conditions: list[str] = []
+    values: list[str | float] = []
+    place = "(r.created_at, r.id)"
+    if where.tag is not None:
+        tables, order, place = (
+            "tags AS t CROSS JOIN runs AS r ON r.id = t.run",
+            "t.created_at DESC, t.run DESC",
+            "(t.created_at, t.run)",
+        )
+        conditions.append("t.tag = ?")
+        values.append(where.tag)
+    for column, value in (("root", where.root), ("status", where.status), ("workflow", where.workflow)):
+        if value is not None:
+            conditions.append(f"r.{column} = ?")
+            values.append(str(value))
+    if where.before is not None:
+        conditions.append(f"{place} < (SELECT created_at, id FROM runs WHERE id = ?)")
+        values.append(where.before)
+    condition = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    columns = SQL["record"].partition("FROM")[0]
+    return f"{columns} FROM {tables} {condition} ORDER BY {order} LIMIT ?", (*values, where.limit)
+
+
+def waits(connection: apsw.Connection, run: RunId) -> list[WaitRecord]:
+    return [WaitRecord(*row) for row in fetch(connection, _WAIT, SQL["waits"], (run,))]
+
+
+def hooks(connection: apsw.Connection, run: RunId) -> list[HookRecord]:
+    return [HookRecord(*row) for row in fetch(connection, _HOOK, SQL["hooks"], (run,))]
+
+
+def hook(connection: apsw.Connection, token_hash: TokenHash) -> HookRecord | None:
+    found = fetch(connection, _HOOK, SQL["hook_record"], (token_hash,))
+    return HookRecord(*found[0]) if found else None
+
+
+def knocks(connection: apsw.Connection, worker: WorkerId) -> list[RunId]:
+    return [run for (run,) in fetch(connection, tuple[RunId], SQL["knocks"], (worker,))]
+
+
+def _record(
+    id: RunId,
+    link: int,
+    workflow: str,
+    status: str,
+    seq: int,
+    time: float,
+    epoch: int,
+    owner: WorkerId | None,
+    wake_at: float | None,
+    crashes: int,
+    created_at: float,
+    ended_at: float | None,
+    root: RunId,
+    parent: str | None,
+    tags: str,
+    input_digest: str,
+    reason: str,
+    fingerprint: str,
+) -> RunRecord:
+    return RunRecord(
+        id=id,
+        link=link,
+        workflow=workflow,
+        status=RunStatus(status),
+        seq=seq,
+        time=time,
+        epoch=epoch,
+        owner=owner,
+        wake_at=wake_at,
+        crashes=crashes,
+        created_at=created_at,
+        ended_at=ended_at,
+        root=root,
+        parent=None if parent is None else _parents.decode(parent),
+        tags=_tags.decode(tags),
+        input_digest=input_digest,
+        reason=reason,
+        fingerprint=fingerprint,
+    )

@@ -1,0 +1,263 @@
+"""The rows of a SQLite file, as one transaction on its writer connection sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+import apsw
+import msgspec
+from msgspec import Raw, Struct
+
+from outlive.model.entries import NewRun
+from outlive.model.events import NOTHING, Event, Parent, Payload, Recorded, WaitKind, decode_event, encode_event
+from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.inbox import EndStatus, InboxItem, MessageKind
+from outlive.model.records import RunStatus
+from outlive.model.rows import Answered, HeldHook, RunRow, Watcher
+from outlive.stores.sqlite.connection import fetch
+from outlive.stores.sqlite.statements import SQL
+
+_STATUS: Final = {status.value: status for status in RunStatus}
+_COLUMNS: Final = tuple[
+    RunId,
+    int,
+    str,
+    RunStatus,
+    int,
+    float,
+    int,
+    WorkerId | None,
+    float | None,
+    int,
+    bool,
+    bool,
+    bool,
+    RunId,
+    str,
+    float | None,
+    str,
+    str,
+    str,
+]
+_ITEM: Final = tuple[int, int, int, MessageKind, float, TokenHash | None, str]
+_RUN: Final = SQL["run"]
+_ADD_RUN: Final = SQL["add_run"]
+_ADVANCE_RUN: Final = SQL["advance_run"]
+_UPDATE_RUN: Final = SQL["update_run"]
+_APPEND: Final = SQL["append"]
+
+
+class _Body(Struct, frozen=True, omit_defaults=True):
+    """What a message holds beside its columns."""
+
+    payload: Payload | None = None
+    run_id: RunId | None = None
+    status: EndStatus = "completed"
+    outcome: Raw = NOTHING
+
+
+_bodies: msgspec.json.Decoder[_Body] = msgspec.json.Decoder(_Body)
+
+
+class SqliteRows:
+    """Every write of a run checks what was read; a row that is not as it was is a broken invariant, not a lost race."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._many = connection.executemany
+
+    # --- runs ---
+
+    def run(self, run: RunId) -> RunRow | None:
+        found = fetch(self._connection, _COLUMNS, _RUN, (run,))
+        if not found:
+            return None
+        row = RunRow(*found[0])
+        row.status = _STATUS[row.status]
+        row.suspect, row.progress, row.takeover = bool(row.suspect), bool(row.progress), bool(row.takeover)
+        return row
+
+    def add_run(self, row: RunRow, new: NewRun, *, parent: Parent | None, created_at: float) -> None:
+        made_by = None if parent is None else msgspec.json.encode(parent).decode()
+        tags = msgspec.json.encode(new.tags).decode() if new.tags else "[]"
+        self._execute(_ADD_RUN, (*_columns(row), created_at, made_by, tags))
+        for tag in new.tags:
+            self._execute(SQL["add_tag"], (tag, created_at, row.id))
+
+    def advance_run(self, row: RunRow, *, seq: int) -> None:
+        self._execute(
+            _ADVANCE_RUN,
+            (
+                row.id,
+                row.link,
+                row.epoch,
+                seq,
+                row.seq,
+                row.time,
+                row.progress,
+                row.crashes,
+                row.suspect,
+                row.tried,
+                row.owner,
+            ),
+        )
+        self._check(row)
+
+    def update_run(self, row: RunRow, *, epoch: int, seq: int) -> None:
+        self._execute(_UPDATE_RUN, (*_columns(row), epoch, seq))
+        self._check(row)
+
+    def _check(self, row: RunRow) -> None:
+        assert self._connection.changes() == 1, f"run {row.id} changed under its own commit"
+
+    def wake_run(self, run: RunId, at: float) -> None:
+        self._execute(SQL["wake_run"], (run, at))
+
+    # --- logs ---
+
+    def append(self, run: RunId, link: int, events: Sequence[Recorded]) -> None:
+        if len(events) == 1:
+            self._execute(_APPEND, _event(run, link, events[0]))
+        else:
+            self._many(_APPEND, [_event(run, link, recorded) for recorded in events])
+
+    def event_at(self, run: RunId, link: int, seq: int) -> Event:
+        [(event,)] = fetch(self._connection, tuple[str], SQL["event_at"], (run, link, seq))
+        return decode_event(event)
+
+    # --- waits ---
+
+    def put_wait(self, run: RunId, link: int, ref: int, kind: WaitKind, due: float) -> None:
+        self._execute(SQL["put_wait"], (run, link, ref, kind, due))
+
+    def drop_wait(self, run: RunId, ref: int) -> None:
+        self._execute(SQL["drop_wait"], (run, ref))
+
+    def next_wait(self, run: RunId) -> float | None:
+        [(due,)] = fetch(self._connection, tuple[float | None], SQL["next_wait"], (run,))
+        return due
+
+    # --- hooks ---
+
+    def hook(self, token_hash: TokenHash) -> HeldHook | None:
+        found = fetch(self._connection, tuple[RunId, int, int, str, str], SQL["hook"], (token_hash,))
+        return HeldHook(*found[0]) if found else None
+
+    def put_hook(self, token_hash: TokenHash, hook: HeldHook, *, created_at: float) -> None:
+        self._execute(SQL["put_hook"], (token_hash, hook.run, hook.link, hook.ref, hook.token, hook.schema, created_at))
+
+    def drop_hook(self, run: RunId, link: int, ref: int) -> None:
+        self._execute(SQL["drop_hook"], (run, link, ref))
+
+    def named_hooks(self, run: RunId) -> dict[TokenHash, int]:
+        return dict(fetch(self._connection, tuple[TokenHash, int], SQL["named_hooks"], (run,)))
+
+    # --- inbox ---
+
+    def inbox(self, run: RunId) -> list[InboxItem]:
+        return [_item(*row) for row in fetch(self._connection, _ITEM, SQL["inbox"], (run,))]
+
+    def inbox_waits(self, run: RunId) -> bool:
+        [(waits,)] = fetch(self._connection, tuple[int], SQL["inbox_waits"], (run,))
+        return bool(waits)
+
+    def pending(self, run: RunId, token_hash: TokenHash) -> int:
+        [(count,)] = fetch(self._connection, tuple[int], SQL["pending"], (run, token_hash))
+        return count
+
+    def add_message(self, run: RunId, message: InboxItem) -> None:
+        body = _Body(payload=message.payload, run_id=message.run_id, status=message.status, outcome=message.outcome)
+        text = msgspec.json.encode(body).decode()
+        self._execute(
+            SQL["add_message"],
+            (run, message.link, message.ref, message.kind, message.accepted, message.token_hash, text),
+        )
+
+    def drop_messages(self, run: RunId, ids: Collection[int]) -> None:
+        self._many(SQL["drop_message"], [(run, message) for message in ids])
+
+    def readdress(self, run: RunId, token_hash: TokenHash, *, link: int, ref: int) -> None:
+        self._execute(SQL["readdress_hook"], (token_hash, link, ref))
+        self._execute(SQL["readdress_payloads"], (run, token_hash, link, ref))
+
+    def readdress_cancels(self, run: RunId, *, link: int) -> None:
+        self._execute(SQL["readdress_cancels"], (run, link))
+
+    def answered(self, run: RunId, key: str) -> Answered | None:
+        found = fetch(self._connection, tuple[RunId, int], SQL["answered"], (run, key))
+        return Answered(*found[0]) if found else None
+
+    def answered_by_token(self, token_hash: TokenHash, key: str) -> Answered | None:
+        found = fetch(self._connection, tuple[RunId, int], SQL["answered_by_token"], (token_hash, key))
+        return Answered(*found[0]) if found else None
+
+    def remember(self, run: RunId, key: str, *, link: int, token_hash: TokenHash | None, time: float) -> None:
+        self._execute(SQL["remember"], (run, key, link, token_hash, time))
+
+    # --- watches ---
+
+    def put_watch(self, target: RunId, watcher: Watcher) -> None:
+        self._execute(SQL["put_watch"], (target, watcher.run, watcher.link, watcher.ref))
+
+    def drop_watch(self, run: RunId, ref: int) -> None:
+        self._execute(SQL["drop_watch"], (run, ref))
+
+    def take_watchers(self, target: RunId) -> list[Watcher]:
+        return [
+            Watcher(*row) for row in fetch(self._connection, tuple[RunId, int, int], SQL["take_watchers"], (target,))
+        ]
+
+    def drop_all(self, run: RunId, *, keep_link: int | None) -> None:
+        kept = 0 if keep_link is None else keep_link  # links count from 1
+        self._execute(SQL["drop_all_waits"], (run,))
+        self._execute(SQL["drop_all_watches"], (run,))
+        self._execute(SQL["drop_all_hooks"], (run, kept))
+        self._execute(SQL["drop_all_messages"], (run, kept))
+
+
+def _columns(row: RunRow) -> tuple[str | float | None, ...]:
+    return (
+        row.id,
+        row.link,
+        row.workflow,
+        row.status.value,
+        row.seq,
+        row.time,
+        row.epoch,
+        row.owner,
+        row.wake_at,
+        row.crashes,
+        row.suspect,
+        row.progress,
+        row.takeover,
+        row.root,
+        row.input_digest,
+        row.ended_at,
+        row.reason,
+        row.fingerprint,
+        row.tried,
+    )
+
+
+def _event(run: RunId, link: int, recorded: Recorded) -> tuple[str | float, ...]:
+    return (run, link, recorded.seq, recorded.time, recorded.worker, recorded.epoch, encode_event(recorded.event))
+
+
+def _item(
+    id: int, link: int, ref: int, kind: MessageKind, accepted: float, token_hash: TokenHash | None, body: str
+) -> InboxItem:
+    held = _bodies.decode(body)
+    return InboxItem(
+        id=id,
+        kind=kind,
+        accepted=accepted,
+        link=link,
+        ref=ref,
+        token_hash=token_hash,
+        payload=held.payload,
+        run_id=held.run_id,
+        status=held.status,
+        outcome=held.outcome,
+    )

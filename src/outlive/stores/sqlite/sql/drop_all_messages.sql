@@ -1,0 +1,1 @@
+DELETE FROM inbox WHERE run = ?1 AND link <> ?2

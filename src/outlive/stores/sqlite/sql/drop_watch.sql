@@ -1,0 +1,1 @@
+DELETE FROM watches WHERE run = ?1 AND ref = ?2

@@ -1,0 +1,3 @@
+SELECT r.id
+FROM runs AS r
+WHERE r.owner = ?1 AND EXISTS (SELECT 1 FROM inbox WHERE run = r.id AND NOT (kind = 'payload' AND ref = 0))

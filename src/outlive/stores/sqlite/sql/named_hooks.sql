@@ -1,0 +1,1 @@
+SELECT token_hash, ref FROM hooks WHERE run = ?1 AND token <> ''

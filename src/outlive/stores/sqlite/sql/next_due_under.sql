@@ -1,0 +1,3 @@
+SELECT min(wake_at)
+FROM runs
+WHERE root = ?2 AND owner IS NULL AND wake_at IS NOT NULL AND workflow IN (SELECT value FROM json_each(?1))

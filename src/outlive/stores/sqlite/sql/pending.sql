@@ -1,0 +1,1 @@
+SELECT count(*) FROM inbox WHERE run = ?1 AND token_hash = ?2

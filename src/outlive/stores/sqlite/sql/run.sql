@@ -1,0 +1,3 @@
+SELECT id, link, workflow, status, seq, time, epoch, owner, wake_at, crashes, suspect, progress, takeover, root, input_digest, ended_at, reason, fingerprint, tried
+FROM runs
+WHERE id = ?1

@@ -1,0 +1,1 @@
+SELECT number FROM commits WHERE store = ?1

@@ -1,0 +1,1 @@
+DELETE FROM watches WHERE target = ?1 RETURNING run, link, ref

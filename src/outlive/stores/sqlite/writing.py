@@ -1,0 +1,287 @@
+"""Transactions on the writer connection. Every call here is made with the writer lock held."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+import apsw
+
+from outlive.errors import LeaseLost
+from outlive.model.carry import Carrier
+from outlive.model.entries import Claimed, Claims, Entry, Outcome, Rejected
+from outlive.model.ids import RunId, WorkerId
+from outlive.stores.protocol import Clock
+from outlive.stores.sqlite import housekeeping
+from outlive.stores.sqlite.connection import BUSY_MS, ENTRY_ERRORS, Durability, connect, fetch
+from outlive.stores.sqlite.locks import ProcessLocks
+from outlive.stores.sqlite.rows import SqliteRows
+from outlive.stores.sqlite.statements import SQL
+
+_STAMPS_KEPT: Final = 86_400.0
+
+_log: Final = logging.getLogger("outlive.stores.sqlite")
+
+
+class Writer:
+    """The one connection of a store object that writes entries."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        *,
+        path: str,
+        clock: Clock,
+        durability: Durability,
+        locks: ProcessLocks,
+        store: str,
+    ) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._path = path
+        self._clock = clock
+        self._durability: Durability = durability
+        self._locks = locks
+        self._store = store
+        self._rows = SqliteRows(connection)
+        self._joined: dict[WorkerId, float] = {}
+        self._renewed: dict[WorkerId, float] = {}
+        self.page_size = int(connection.pragma("page_size"))
+        self.wal_pages = 0
+        connection.set_wal_hook(self._on_commit)
+
+    def _on_commit(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self.wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def data_version(self) -> int:
+        return int(self._execute("PRAGMA data_version").get)
+
+    def close(self) -> None:
+        """Workers that have not left are dead from now on: others see it at once."""
+        for worker in self._joined:
+            self._locks.let_go(worker)
+        with contextlib.suppress(apsw.Error):  # a stamp left behind is swept later
+            self._execute(SQL["unstamp"], (self._store, 0.0))
+
+    def tidy(self) -> None:
+        """Remove what stores that were never closed have left."""
+        with contextlib.suppress(apsw.ReadOnlyError), self._transaction():
+            self._execute(SQL["unstamp"], (self._store, self._clock.now() - _STAMPS_KEPT))
+            known = {worker for (worker,) in fetch(self._connection, tuple[WorkerId], SQL["workers"])}
+        for worker in self._locks.files():
+            if worker not in known and not self._locks.alive(worker):
+                self._locks.bury(worker)
+
+    # --- transactions ---
+
+    @contextlib.contextmanager
+    def _transaction(self, *, wait: bool = True) -> Iterator[None]:
+        """All that is written inside, or nothing; what is uncertain at the end is read back."""
+        self._begin(wait=wait)
+        try:
+            yield
+            [(number,)] = fetch(self._connection, tuple[int], SQL["stamp"], (self._store, self._clock.now()))
+        except BaseException:
+            self._roll_back()
+            raise
+        try:
+            self._execute("COMMIT")
+        except apsw.Error:
+            if self._connection.in_transaction:
+                self._roll_back()
+                raise
+            if not self._committed(number):
+                raise
+            _log.warning("a commit to %s reported an error, but is there: %s", self._path, number, exc_info=True)
+
+    def _begin(self, *, wait: bool) -> None:
+        if wait:
+            self._connection.set_busy_timeout(BUSY_MS)
+        try:
+            self._execute("BEGIN IMMEDIATE")
+        finally:
+            if wait:
+                self._connection.set_busy_timeout(0)
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:  # some errors have rolled back already
+            self._execute("ROLLBACK")
+
+    def _committed(self, number: int) -> bool:
+        """Whether the commit with this number happened, as a new connection sees it."""
+        connection = connect(self._path, durability=self._durability)
+        try:
+            found = fetch(connection, tuple[int], SQL["stamped"], (self._store,))
+            return bool(found) and found[0][0] >= number
+        finally:
+            connection.close()
+
+    # --- workers ---
+
+    def join(self, worker: WorkerId, *, lease: float) -> None:
+        now = self._clock.now()
+        held = self._locks.hold(worker)
+        try:
+            with self._transaction():
+                if held:
+                    self._execute(SQL["join"], (worker, lease, now + lease, now))
+                if not held or self._connection.changes() != 1:
+                    raise LeaseLost(f"worker {worker} has joined before; take a new id for each life")
+        except BaseException:
+            if held:
+                self._locks.let_go(worker)
+            raise
+        self._joined[worker] = lease
+        self._renewed[worker] = now
+
+    def renew(self, worker: WorkerId, *, connection: apsw.Connection) -> bool:
+        """On the connection of the heartbeat."""
+        now = self._clock.now()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute(SQL["renew"], (worker, now))
+            stands = connection.changes() == 1
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        if stands:
+            self._renewed[worker] = now
+        return stands
+
+    def lately_renewed(self, worker: WorkerId, now: float) -> bool:
+        """Whether a commit has renewed the lease within a quarter of it: then the heartbeat needn't write (R33)."""
+        renewed = self._renewed.get(worker)
+        return renewed is not None and renewed <= now < renewed + self._joined[worker] / 4
+
+    def leave(self, worker: WorkerId) -> None:
+        with self._transaction():
+            self._free(worker, crashed=False)
+        self._joined.pop(worker, None)
+        self._renewed.pop(worker, None)
+        self._locks.let_go(worker)
+        self._locks.bury(worker)
+
+    def _leased(self, worker: WorkerId | None, now: float) -> bool:
+        """Renew the lease in this transaction, if it stands."""
+        if worker is None:
+            return False
+        self._execute(SQL["renew"], (worker, now))
+        return self._connection.changes() == 1
+
+    # --- entries ---
+
+    def commit(self, worker: WorkerId | None, entries: Sequence[Entry], *, wait: bool = True) -> list[Outcome]:
+        now = self._clock.now()
+        try:
+            with self._transaction(wait=wait):
+                carrier = Carrier(self._rows, worker=worker, leased=(leased := self._leased(worker, now)), now=now)
+                outcomes = [carrier.carry(entry) for entry in entries]
+        except ENTRY_ERRORS:
+            with self._transaction(wait=wait):
+                carrier = Carrier(self._rows, worker=worker, leased=(leased := self._leased(worker, now)), now=now)
+                outcomes = [self._carefully(carrier, entry) for entry in entries]
+        if worker is not None:
+            if leased:
+                self._renewed[worker] = now
+            else:
+                self._renewed.pop(worker, None)
+        return outcomes
+
+    def _carefully(self, carrier: Carrier, entry: Entry) -> Outcome:
+        """One entry of a batch in which at least one can't be written: that one is undone alone."""
+        self._execute("SAVEPOINT entry")
+        try:
+            return carrier.carry(entry)
+        except ENTRY_ERRORS as error:
+            self._execute("ROLLBACK TO entry")
+            _log.exception("refused: %s", type(entry).__name__)
+            return Rejected(f"it can't be written: {type(error).__name__}: {error}")
+        finally:
+            self._execute("RELEASE entry")
+
+    # --- claims ---
+
+    def claim(
+        self, worker: WorkerId, *, limit: int, workflows: Collection[str], fingerprint: str, root: RunId | None
+    ) -> Claims:
+        now = self._clock.now()
+        known = json.dumps(sorted(workflows))
+        dead = self._dead(worker, now)
+        if not dead and not self._due(known, now, limit, fingerprint, root):
+            # nothing to write: no transaction, no fsync. What becomes due now is found by the next call
+            if not self._execute(SQL["leased"], (worker, now)).get:
+                raise _lost(worker)
+            return Claims(runs=(), next_due=self._next_due(known, root))
+        with self._transaction():
+            if not self._leased(worker, now):
+                raise _lost(worker)
+            for other in dead:
+                self._free(other, crashed=True)
+            carrier = Carrier(self._rows, worker=worker, leased=True, now=now)
+            claimed = [
+                taken for run in self._due(known, now, limit, fingerprint, root) if (taken := self._take(carrier, run))
+            ]
+            next_due = self._next_due(known, root)
+        self._renewed[worker] = now
+        for other in dead:
+            self._locks.bury(other)
+        return Claims(runs=tuple(claimed), next_due=next_due)
+
+    def _take(self, carrier: Carrier, run: RunId) -> Claimed | None:
+        self._execute("SAVEPOINT claim")
+        try:
+            return carrier.claim(run)
+        except ENTRY_ERRORS:  # a row that can't be: the others must not wait for it
+            self._execute("ROLLBACK TO claim")
+            _log.exception("run %s can't be claimed; run `outlive doctor`", run)
+            return None
+        finally:
+            self._execute("RELEASE claim")
+
+    def _dead(self, worker: WorkerId, now: float) -> list[WorkerId]:
+        """Workers whose lease has ended or whose process is gone. Only the writer lock's holder asks, so none joins meanwhile."""
+        others = fetch(self._connection, tuple[WorkerId, float], SQL["others"], (worker,))
+        return [other for other, until in others if until <= now or not self._locks.alive(other)]
+
+    def _free(self, worker: WorkerId, *, crashed: bool) -> None:
+        suspects = fetch(self._connection, tuple[RunId], SQL["suspects"], (worker,)) if crashed else []
+        self._execute(SQL["free"], (worker, self._clock.now(), crashed, len(suspects) == 1))
+        self._execute(SQL["leave"], (worker,))
+
+    def _due(self, known: str, now: float, limit: int, fingerprint: str, root: RunId | None) -> list[RunId]:
+        if root is None:
+            due = fetch(self._connection, tuple[RunId], SQL["due"], (known, now, limit))
+        else:
+            due = fetch(self._connection, tuple[RunId], SQL["due_under"], (known, now, limit, root))
+        if len(due) < limit:
+            due += fetch(self._connection, tuple[RunId], SQL["parked"], (known, fingerprint, limit - len(due), root))
+        return [run for (run,) in due]
+
+    def _next_due(self, known: str, root: RunId | None) -> float | None:
+        statement, values = ("next_due", (known,)) if root is None else ("next_due_under", (known, root))
+        [(due,)] = fetch(self._connection, tuple[float | None], SQL[statement], values)
+        return due
+
+    # --- keeping house ---
+
+    def hash_seed(self) -> str:
+        with self._transaction():
+            # never 0, which turns randomization off; the first to ask decides
+            self._execute(SQL["put_hash_seed"], (str(1 + secrets.randbelow(2**32 - 1)),))
+            [(seed,)] = fetch(self._connection, tuple[str], SQL["hash_seed"])
+        return seed
+
+    def prune(self, *, ended_before: float, limit: int) -> int:
+        with self._transaction():
+            return housekeeping.prune(self._connection, ended_before=ended_before, limit=limit, now=self._clock.now())
+
+
+def _lost(worker: WorkerId) -> LeaseLost:
+    return LeaseLost(f"worker {worker} has lost its lease; join again under another id")

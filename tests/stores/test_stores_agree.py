@@ -1,0 +1,240 @@
+"""Whatever happens, in whatever order: the memory store and SQLite answer alike, and both stay sound."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec import Raw, to_builtins
+
+from outlive.errors import LeaseLost
+from outlive.model import events as ev
+from outlive.model.entries import (
+    Entry,
+    Message,
+    Outcome,
+    RequestCancel,
+    RunCommit,
+    SendPayload,
+    SpawnRun,
+    Terminate,
+    Watch,
+)
+from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.records import RunRecord
+from outlive.stores.memory import MemoryStore
+from outlive.stores.protocol import RunFilter, Store
+from outlive.stores.sqlite import SQLiteStore
+from outlive.testing.conformance import VirtualClock
+from outlive.testing.conformance.world import FLOW, new_run
+
+RUNS = st.sampled_from([RunId("r1"), RunId("r2"), RunId("r3")])
+TOKENS = st.sampled_from([TokenHash("t1"), TokenHash("t2")])
+REFS = st.integers(1, 4)
+PAYLOAD = ev.Payload("text/plain", text="hello")
+
+
+def _wait(ref: int, due: int, done: bool) -> ev.Event:
+    at = 1_800_000_000.0 + due
+    kind: type[ev.WaitCreated | ev.WaitCompleted] = ev.WaitCompleted if done else ev.WaitCreated
+    return kind(ref=ref, kind="sleep", delay=1.0, due=at)
+
+
+ORDINARY = st.one_of(
+    st.builds(ev.StepStarted, ref=REFS, name=st.just("s"), digest=st.just("d")),
+    st.builds(
+        ev.StepCompleted,
+        ref=REFS,
+        name=st.just("s"),
+        digest=st.just("d"),
+        result=st.just(Raw(b"1")),
+        started=st.just(1.0),
+    ),
+    st.builds(_wait, REFS, st.integers(0, 60), st.booleans()),
+    st.builds(
+        lambda ref, token, named: ev.HookCreated(ref=ref, token_hash=token, token=token if named else ""),
+        REFS,
+        TOKENS,
+        st.booleans(),
+    ),
+    st.builds(ev.HookDisposed, ref=REFS),
+    st.builds(lambda ref, run: SpawnRun(ref, new_run(run)), REFS, RUNS),
+    st.builds(lambda ref, token: SendPayload(ref, "d", token, PAYLOAD), REFS, TOKENS),
+    st.builds(lambda ref, run: RequestCancel(ref, "d", run), REFS, RUNS),
+)
+LAST = st.sampled_from(
+    [
+        ev.RunCompleted(result=Raw(b"[1]")),
+        ev.RunFailed(error=Raw(b"{}")),
+        ev.RunContinued(input=Raw(b"2")),
+        ev.RunParked(reason="why", fingerprint="f1"),
+    ]
+)
+
+
+class StoresAgree(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = VirtualClock()
+        self.folder = tempfile.TemporaryDirectory()
+        path = Path(self.folder.name, "runs.db")
+        self.stores: list[Store] = [
+            MemoryStore(clock=self.clock),
+            SQLiteStore(path, clock=self.clock, durability="process"),
+        ]
+        self.runner = asyncio.Runner()
+        self.workers = [WorkerId("w1"), WorkerId("w2")]
+        self.lives = 2
+        self.refs: dict[tuple[str, int], int] = {}
+        for store in self.stores:
+            self.runner.run(store.open())
+        for worker in self.workers:
+            self.both("join", worker, lease=30.0)
+
+    def teardown(self) -> None:
+        for store in self.stores:
+            self.runner.run(store.close())
+        self.runner.close()
+        self.folder.cleanup()
+
+    def both(self, call: str, *args: Any, **kwargs: Any) -> Any:
+        answers = []
+        for store in self.stores:
+            try:
+                answers.append(self.runner.run(getattr(store, call)(*args, **kwargs)))
+            except LeaseLost:
+                answers.append("lost")
+        shown = [repr(to_builtins(answer, enc_hook=_raw)) for answer in answers]
+        assert shown[0] == shown[1], call
+        return answers[1]
+
+    def commit(self, worker: WorkerId | None, *entries: Entry) -> list[Outcome]:
+        return self.both("commit", worker, entries)
+
+    def record(self, run: RunId) -> RunRecord | None:
+        return self.runner.run(self.stores[1].run(run))
+
+    @rule(run=RUNS, claim=st.booleans(), worker=st.integers(0, 1), digest=st.sampled_from(["digest", "other"]))
+    def create(self, run: RunId, claim: bool, worker: int, digest: str) -> None:
+        self.commit(self.workers[worker], new_run(run, claim=claim, input_digest=digest))
+
+    @rule(
+        run=RUNS,
+        proposals=st.lists(ORDINARY, max_size=4),
+        last=st.none() | LAST,
+        take=st.booleans(),
+        release=st.booleans(),
+        watch=st.none() | RUNS,
+        stale=st.sampled_from([0, 0, 0, 1]),
+    )
+    def append(
+        self, run: RunId, proposals: list[Any], last: Any, take: bool, release: bool, watch: RunId | None, stale: int
+    ) -> None:
+        record = self.record(run)
+        if record is None or record.owner is None:
+            return
+        proposals = self.lawful(record, proposals)
+        entry = RunCommit(
+            run=run,
+            link=record.link,
+            epoch=record.epoch - stale,
+            seq=record.seq,
+            proposals=(*proposals, last) if last is not None else tuple(proposals),
+            take=take,
+            release=release,
+            watch=() if watch is None or watch == run else (Watch(self.fresh(record), watch),),
+            next_link=new_run(run, seed="next") if isinstance(last, ev.RunContinued) else None,
+        )
+        [outcome] = self.commit(record.owner, entry)
+        for message in getattr(outcome, "waking", ()):
+            self.commit(
+                record.owner, RunCommit(run=run, link=record.link, epoch=record.epoch, seq=outcome.seq, ack=(message,))
+            )
+
+    def fresh(self, record: RunRecord) -> int:
+        self.refs[record.id, record.link] = ref = self.refs.get((record.id, record.link), 10) + 1
+        return ref
+
+    def lawful(self, record: RunRecord, proposals: list[Any]) -> list[Any]:
+        """Only what the tables allow for its ref: an owner's machine never proposes anything else."""
+        from outlive.model.records import REF_TRANSITIONS, RefStatus
+
+        refs: dict[int, tuple[RefStatus, str]] = {}
+        for recorded in self.runner.run(self.stores[1].log(record.id, record.link)):
+            before = refs.get(recorded.event.ref, (RefStatus.UNSEEN, ""))[0]
+            moved = REF_TRANSITIONS[before].get(type(recorded.event))
+            if recorded.event.ref and moved is not None:
+                refs[recorded.event.ref] = (moved, ev.kind_of(recorded.event).split("_")[0])
+        lawful = []
+        for proposal in proposals:
+            becomes = {SpawnRun: ev.ChildStarted, SendPayload: ev.CallCompleted, RequestCancel: ev.CallCompleted}
+            kind = becomes.get(type(proposal), type(proposal))
+            before, family = refs.get(proposal.ref, (RefStatus.UNSEEN, ""))
+            moved = REF_TRANSITIONS[before].get(kind)
+            same = family in ("", kind.__struct_config__.tag.split("_")[0])
+            if moved is not None and same:
+                refs[proposal.ref] = (moved, kind.__struct_config__.tag.split("_")[0])
+                lawful.append(proposal)
+                if isinstance(proposal, ev.HookCreated):
+                    break  # it may become a conflict: what follows it is another commit's
+        return lawful
+
+    @rule(token=TOKENS, key=st.sampled_from(["", "k1", "k2"]))
+    def send(self, token: TokenHash, key: str) -> None:
+        self.commit(None, Message(kind="payload", token_hash=token, payload=PAYLOAD, key=key, limit=3))
+
+    @rule(run=RUNS, kind=st.sampled_from(["cancel", "wake"]))
+    def ask(self, run: RunId, kind: Any) -> None:
+        self.commit(None, Message(kind=kind, run=run))
+
+    @rule(run=RUNS)
+    def terminate(self, run: RunId) -> None:
+        self.commit(None, Terminate(run=run, reason="enough"))
+
+    @rule(worker=st.integers(0, 1), limit=st.integers(0, 3), fingerprint=st.sampled_from(["f1", "f2"]))
+    def claim(self, worker: int, limit: int, fingerprint: str) -> None:
+        self.both("claim", self.workers[worker], limit=limit, workflows=[FLOW], fingerprint=fingerprint)
+
+    @rule(seconds=st.sampled_from([1.0, 10.0, 31.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule(worker=st.integers(0, 1), leaves=st.booleans())
+    def live_again(self, worker: int, leaves: bool) -> None:
+        if leaves:
+            self.both("leave", self.workers[worker])
+        self.lives += 1
+        self.workers[worker] = WorkerId(f"w{self.lives}")
+        self.both("join", self.workers[worker], lease=30.0)
+
+    @precondition(lambda self: self.clock.at > 1_800_000_060)
+    @rule()
+    def prune(self) -> None:
+        self.both("prune", ended_before=self.clock.now() - 30, limit=2)
+
+    @invariant()
+    def both_hold_the_same_and_are_sound(self) -> None:
+        records = self.both("runs", RunFilter())
+        for record in records:
+            self.both("log", record.id, record.link)
+            self.both("waits", record.id)
+            self.both("hooks", record.id)
+        for worker in self.workers:
+            self.both("knocks", worker)
+        for store in self.stores:
+            assert [fault for fault in self.runner.run(store.audit()) if "stranded" not in fault] == []
+
+
+def _raw(value: Any) -> Any:
+    return bytes(value).decode() if isinstance(value, Raw) else value
+
+
+TestStoresAgree = StoresAgree.TestCase
+TestStoresAgree.settings = settings(
+    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
