@@ -1,0 +1,348 @@
+"""Runs attempts of steps: async ones on the worker's loop, blocking ones in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import os
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+from outlive._codec import Codec
+from outlive._core.authoring import Step
+from outlive._core.context import StepMetadata, step_metadata
+from outlive._core.registry import Registry
+from outlive._runtime.threads import Job, StepAbandoned, ThreadPool
+from outlive.errors import FatalError, RetryableError, SerializationError, StepError, StepTimeout, UnknownWorkflow
+from outlive.model.commands import CallStep
+from outlive.model.durations import until
+from outlive.model.ids import RunId, step_id
+from outlive.stores.protocol import Clock
+
+MAX_ASYNC: Final = 1_000
+THREADS_PER_CPU: Final = 4
+
+
+class Returned(Struct, frozen=True):
+    result: Raw
+
+
+class Raised(Struct, frozen=True):
+    error: BaseException
+    encoded: Raw
+    fatal: bool
+    retry_after: float | None = None
+    overlapping: bool = False
+    """The attempt was given up and may still be running."""
+
+
+class Stopped(Struct, frozen=True):
+    """It was cancelled and has ended; or, ``abandoned``, it has not."""
+
+    abandoned: bool = False
+
+
+Ending: TypeAlias = Returned | Raised | Stopped
+
+
+class Attempt:
+    """One try of a step, in this life of its run. A result is accepted from no other object (R11)."""
+
+    __slots__ = (
+        "call",
+        "cancelled",
+        "ended",
+        "grace",
+        "job",
+        "number",
+        "on_end",
+        "overlapping",
+        "recorded",
+        "run",
+        "started",
+        "step",
+        "step_key",
+        "task",
+        "timed_out",
+        "timer",
+    )
+
+    def __init__(
+        self,
+        call: CallStep,
+        *,
+        run: RunId,
+        link: int,
+        number: int,
+        overlapping: bool,
+        on_end: Callable[[Attempt, Ending], None],
+    ) -> None:
+        self.call = call
+        self.run = run
+        self.number = number
+        self.overlapping = overlapping
+        self.on_end = on_end
+        self.step_key = step_id(run, link, call.ref, call.name)
+        self.step: Step[..., Any] | None = None
+        self.started = 0.0
+        self.task: asyncio.Task[Any] | None = None
+        self.job: Job | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.grace: asyncio.TimerHandle | None = None
+        self.cancelled = False
+        self.timed_out = False
+        self.ended = False
+        self.recorded = False
+
+    @property
+    def running(self) -> bool:
+        """Began, and neither ended nor was given up."""
+        return self.started != 0.0 and not self.ended
+
+
+class Executor:
+    """Attempts in flight of one worker. Ends are reported on the loop, once each, through ``attempt.on_end``."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        codec: Codec,
+        clock: Clock,
+        base: contextvars.Context,
+        cancel_grace: float,
+        max_async: int = MAX_ASYNC,
+        threads: int | None = None,
+    ) -> None:
+        self._registry = registry
+        self._codec = codec
+        self._clock = clock
+        self._base = base
+        self._cancel_grace = cancel_grace
+        self._room = max_async
+        self._queue: deque[Attempt] = deque()
+        self._pool: ThreadPool | None = None
+        self._threads = threads or THREADS_PER_CPU * (os.cpu_count() or 1)
+        self._loop = asyncio.get_running_loop()
+        self._running: set[Attempt] = set()
+        self._quiet: list[asyncio.Future[None]] = []
+
+    def start(self, attempt: Attempt) -> None:
+        """Begin, or queue, ``attempt``."""
+        step = self._registry.steps.get(attempt.call.name)
+        if step is None:
+            error = UnknownWorkflow(f"no step {attempt.call.name!r} is known here; import the module that defines it")
+            self._loop.call_soon(self._finish, attempt, self._raised(error, fatal=True))
+            return
+        attempt.step = step
+        self._running.add(attempt)
+        if not step.is_async:
+            self._begin_in_thread(attempt, step)
+        elif self._room > 0:
+            self._room -= 1
+            self._begin(attempt, step)
+        else:
+            self._queue.append(attempt)
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Ask ``attempt`` to end; it is given up after the grace."""
+        if attempt.ended or attempt.cancelled:
+            return
+        attempt.cancelled = True
+        if attempt.task is None and not attempt.running:
+            if attempt.job is not None and self._pool is not None:
+                self._pool.abandon(attempt.job)
+            if attempt in self._queue:
+                self._queue.remove(attempt)
+            self._finish(attempt, Stopped())
+            return
+        self._interrupt(attempt)
+
+    async def close(self, grace: float) -> None:
+        """Wait up to ``grace`` seconds for what runs, then cancel it. Ends that come now are reported as ever."""
+        if self._running and grace > 0:
+            quiet: asyncio.Future[None] = self._loop.create_future()
+            self._quiet.append(quiet)
+            await asyncio.wait([quiet], timeout=grace)
+        for attempt in list(self._running):
+            attempt.on_end = _to_nobody
+            self.cancel(attempt)
+        tasks = [attempt.task for attempt in self._running if attempt.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._cancel_grace)
+        if self._pool is not None:
+            self._pool.close()
+
+    # --- async steps -------------------------------------------------------------------------------------------------
+
+    def _begin(self, attempt: Attempt, step: Step[..., Any]) -> None:
+        context = self._context(attempt)
+        try:
+            args, kwargs = self._arguments(attempt, step)
+            coroutine = step.fn(*args, **kwargs)
+        except (SerializationError, TypeError) as error:  # the recorded arguments do not fit today's function
+            self._room += 1
+            self._loop.call_soon(self._finish, attempt, self._raised(error, fatal=True))
+            return
+        attempt.task = self._loop.create_task(coroutine, context=context)
+        attempt.task.add_done_callback(functools.partial(self._task_done, attempt))
+        self._limit(attempt)
+
+    def _task_done(self, attempt: Attempt, task: asyncio.Task[Any]) -> None:
+        self._room += 1
+        while self._queue and self._room > 0:
+            waiting = self._queue.popleft()
+            if not waiting.ended and waiting.step is not None:
+                self._room -= 1
+                self._begin(waiting, waiting.step)
+        if task.cancelled():
+            self._finish(attempt, self._interrupted(attempt, asyncio.CancelledError()))
+            return
+        error = task.exception()
+        if error is not None:
+            self._finish(attempt, self._interrupted(attempt, error))
+        else:
+            self._finish(attempt, self._returned(attempt, task.result()))
+
+    # --- blocking steps ----------------------------------------------------------------------------------------------
+
+    def _begin_in_thread(self, attempt: Attempt, step: Step[..., Any]) -> None:
+        if self._pool is None:
+            self._pool = ThreadPool(self._threads)
+        context = self._context(attempt)
+
+        def call() -> None:
+            self._tell(self._thread_began, attempt)
+            try:
+                args, kwargs = self._arguments(attempt, step)
+                ending = self._returned(attempt, context.run(step.fn, *args, **kwargs))
+            except StepAbandoned:
+                ending = self._interrupted(attempt, asyncio.CancelledError())
+            except SerializationError as error:
+                ending = self._raised(error, fatal=True)
+            except BaseException as error:  # whatever a step raises is an answer, also in a thread
+                ending = self._interrupted(attempt, error)
+            self._tell(self._finish, attempt, ending)
+
+        attempt.job = Job(call)
+        self._pool.submit(attempt.job)
+
+    def _tell(self, callback: Callable[..., None], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            pass  # the loop is gone, and with it whoever waits
+
+    def _thread_began(self, attempt: Attempt) -> None:
+        if not attempt.ended:
+            attempt.started = self._clock.now()
+            self._limit(attempt)
+
+    # --- limits and ends ---------------------------------------------------------------------------------------------
+
+    def _limit(self, attempt: Attempt) -> None:
+        timeout = attempt.call.options.timeout
+        if timeout is not None:
+            attempt.timer = self._loop.call_later(timeout, self._time_out, attempt)
+
+    def _time_out(self, attempt: Attempt) -> None:
+        if not attempt.ended:
+            attempt.timed_out = True
+            self._interrupt(attempt)
+
+    def _interrupt(self, attempt: Attempt) -> None:
+        if attempt.task is not None:
+            attempt.task.cancel()
+        elif attempt.job is not None and self._pool is not None:
+            self._pool.interrupt(attempt.job)
+        if attempt.grace is None:
+            attempt.grace = self._loop.call_later(self._cancel_grace, self._give_up, attempt)
+
+    def _give_up(self, attempt: Attempt) -> None:
+        if attempt.job is not None and self._pool is not None:
+            self._pool.abandon(attempt.job)
+        if attempt.timed_out and not attempt.cancelled:
+            self._finish(attempt, msgspec.structs.replace(self._timed_out(attempt), overlapping=True))
+        else:
+            self._finish(attempt, Stopped(abandoned=True))
+
+    def _finish(self, attempt: Attempt, ending: Ending) -> None:
+        if attempt.ended:
+            return  # it had been given up
+        attempt.ended = True
+        for timer in (attempt.timer, attempt.grace):
+            if timer is not None:
+                timer.cancel()
+        self._running.discard(attempt)
+        if not self._running:
+            for quiet in self._quiet:
+                if not quiet.done():
+                    quiet.set_result(None)
+            self._quiet.clear()
+        attempt.on_end(attempt, ending)
+
+    # --- from what a step did to what is recorded --------------------------------------------------------------------
+
+    def _returned(self, attempt: Attempt, value: object) -> Ending:
+        try:
+            return Returned(Raw(self._codec.encode(value, what=f"result of {attempt.call.name}")))
+        except SerializationError as error:
+            return self._raised(error, fatal=True)  # it would be so again (R10)
+
+    def _interrupted(self, attempt: Attempt, error: BaseException) -> Ending:
+        if attempt.cancelled and isinstance(error, asyncio.CancelledError):
+            return Stopped()
+        if attempt.timed_out and isinstance(error, asyncio.CancelledError):
+            return self._timed_out(attempt)
+        if isinstance(error, FatalError):
+            return self._raised(error, fatal=True)
+        if isinstance(error, RetryableError):
+            after = error.retry_after
+            return self._raised(error, retry_after=None if after is None else until(after, now=self._clock.now()))
+        if not isinstance(error, Exception) or isinstance(error, StopIteration):
+            # a step can't end its workflow by raising what steers Python (R12)
+            error = StepError(str(error), type_name=f"{type(error).__module__}:{type(error).__qualname__}")
+        return self._raised(error)
+
+    def _timed_out(self, attempt: Attempt) -> Raised:
+        return self._raised(
+            StepTimeout(f"attempt {attempt.number} of {attempt.call.name} ran longer than {attempt.call.options.timeout} s")
+        )
+
+    def _raised(self, error: BaseException, *, fatal: bool = False, retry_after: float | None = None) -> Raised:
+        return Raised(error, Raw(self._codec.encode_exception(error)), fatal, retry_after)
+
+    # --- what a step sees --------------------------------------------------------------------------------------------
+
+    def _arguments(self, attempt: Attempt, step: Step[..., Any]) -> tuple[tuple[object, ...], dict[str, object]]:
+        arguments = attempt.call.arguments
+        if arguments is None:
+            decoded = self._codec.decode(attempt.call.input)
+            assert isinstance(decoded, dict), "a step's input is not a set of arguments"
+            arguments = decoded
+        return step.binder.spread(arguments)
+
+    def _context(self, attempt: Attempt) -> contextvars.Context:
+        context = self._base.copy()
+        attempt.started = 0.0 if attempt.step is not None and not attempt.step.is_async else self._clock.now()
+        metadata = StepMetadata(
+            step_id=attempt.step_key,
+            name=attempt.call.name,
+            run_id=attempt.run,
+            attempt=attempt.number,
+            started_at=datetime.fromtimestamp(self._clock.now(), timezone.utc),
+            overlapping=attempt.overlapping,
+            is_cancelled=lambda: attempt.cancelled or attempt.timed_out,
+        )
+        context.run(step_metadata.set, metadata)
+        return context
+
+
+def _to_nobody(_attempt: Attempt, _ending: Ending) -> None:
+    """The worker is going; another one will run the step again."""

@@ -1,0 +1,498 @@
+"""A run in this worker's memory: carries out what its machine asks for, and tells it what has become durable.
+
+The circle of DESIGN section 4: a fact is found (an attempt ended, a wait is due, somebody knocked), proposed to the journal,
+committed, and only then shown to the body, whose commands lead to the next facts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Final, Protocol, assert_never
+
+from outlive._codec import Codec
+from outlive._core.context import emit
+from outlive._core.dropping import drop
+from outlive._core.machine import Machine, NeverIdle, Open
+from outlive._core.signals import Blocked, Discarded, Diverged, Undecodable
+from outlive._runtime.executor import Executor
+from outlive._runtime.journal import Journal
+from outlive._runtime.steps import Steps
+from outlive._runtime.timers import Timers
+from outlive._runtime.waits import Waits
+from outlive.model import commands as cmd
+from outlive.model import entries as en
+from outlive.model import events as ev
+from outlive.model.commands import CallStep, Command, StartWait
+from outlive.model.ids import RunId
+from outlive.stores.protocol import Clock
+
+log: Final = logging.getLogger("outlive.worker")
+
+MAX_PROPOSALS: Final = 1_000
+"""Events of one run in one commit."""
+BLOCKED_REPORT: Final = (
+    "the body kept its worker's loop past the block limit without awaiting; put blocking or heavy work into a step. "
+    "After mending it: outlive wake RUN"
+)
+
+_REGISTRATIONS: Final = frozenset({cmd.OpenHook, cmd.StartChild, cmd.SendToHook, cmd.CancelOther, cmd.SetMarker})
+"""What must be durable before anything else of its activation acts (rule 5)."""
+
+_FACTS: Final = frozenset(
+    {ev.StepStarted, ev.StepCompleted, ev.StepFailed, ev.StepRetrying, ev.StepCancelled, ev.WaitCreated, ev.WaitCompleted}
+)
+"""Proposals that were found, not asked for by the body."""
+
+_NO_OPEN: Final[dict[int, Open]] = {}
+
+
+class Owner(Protocol):
+    """What a hot run needs of its worker."""
+
+    journal: Journal
+    timers: Timers
+    executor: Executor
+    clock: Clock
+    linger: float
+    replay_always: bool
+
+    def chance(self) -> float: ...
+    def build(self, hot: HotRun, *, trace: Callable[[], str] | None = None) -> Machine: ...
+    def new_run(self, command: cmd.StartChild, parent: HotRun) -> en.NewRun: ...
+    def next_link(self, hot: HotRun, outcome: ev.RunContinued) -> en.NewRun: ...
+    def reload(self, hot: HotRun, why: BaseException) -> None: ...
+    def gone(self, hot: HotRun) -> None: ...
+    def ended(self, hot: HotRun, outcome: ev.RunOutcome) -> None: ...
+    def continued(self, hot: HotRun, events: tuple[ev.Recorded, ...]) -> None: ...
+    def fingerprint(self) -> str: ...
+    def lost(self, hot: HotRun) -> None: ...
+    def told(self, runs: tuple[RunId, ...]) -> None: ...
+    def poke(self) -> None: ...
+    def watching(self, run: RunId) -> AbstractContextManager[None]: ...
+    def parked(self, hot: HotRun) -> None: ...
+
+
+class HotRun:
+    """One owned run. Everything here happens in callbacks of the worker's loop, one at a time."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        run: RunId,
+        link: int,
+        epoch: int,
+        root: RunId,
+        log: list[ev.Recorded],
+        careful: bool = False,
+    ) -> None:
+        first = log[0].event
+        assert isinstance(first, ev.RunCreated), "a log begins with run_created"
+        self.owner = owner
+        self.run = run
+        self.link = link
+        self.epoch = epoch
+        self.root = root
+        self.seq = log[-1].seq
+        self.created = first
+        self.log = log
+        """What the machine is built from; kept while it is, or for ever in the test mode that rebuilds it."""
+        self.machine: Machine | None = None
+        self.dropped = False
+        self.discards = 0
+        self.closed: set[int] = set()
+        """Refs whose last event is proposed and not yet shown to the body (R3)."""
+        self._waits = Waits(self)
+        self._steps = Steps(self, careful=careful)
+        self._proposals: list[en.Proposal] = []
+        self._watch: list[en.Watch] = []
+        self._unwatch: list[int] = []
+        self._ack: list[int] = []
+        self._held: list[CallStep | cmd.EmitLog] = []
+        self._held_in_flight: list[CallStep | cmd.EmitLog] = []
+        self._in_flight: en.RunCommit | None = None
+        self._take = False
+        self._release = False
+        self._leaving = False
+        self._activity = 0
+        self._ending: ev.RunOutcome | None = None
+        self._parking = False
+
+    # --- coming to life ----------------------------------------------------------------------------------------------
+
+    def go_live(self, machine: Machine, *, takeover: bool) -> None:
+        """The log has been replayed: take up everything that it leaves open (rule 7)."""
+        self.machine = machine
+        if not self.owner.replay_always:
+            self.log = []
+        for ref, item in list(machine.open.items()):
+            self._resume(ref, item, takeover=takeover)
+        if machine.ended:
+            assert machine.outcome is not None, "a body that ended has an outcome"
+            self._end(machine.outcome)
+        self._steps.resume_endings()
+        if self._proposals:
+            self.touch()
+
+    def suspend(self) -> None:
+        """The machine is to be rebuilt from the log. Facts that were found stay; what the body asked for, it will ask for again."""
+        self._forget_machine()
+        self._proposals = [proposal for proposal in self._proposals if type(proposal) in _FACTS]
+        self._held.clear()
+        self._watch.clear()
+        self._unwatch.clear()
+
+    def _resume(self, ref: int, item: Open, *, takeover: bool) -> None:
+        command = item.command
+        match command:
+            case StartWait():
+                self._waits.resume(ref, item, command, takeover=takeover)
+            case CallStep():
+                self._steps.resume(ref, command, item)
+            case cmd.OpenHook() if item.withdrawn:
+                if item.recorded is None:
+                    del self.open[ref]
+                else:
+                    self._perform([cmd.DisposeHook(ref)])
+            case cmd.OpenHook() if item.recorded is not None:
+                pass  # it is registered and stands
+            case _:
+                self._perform([command])
+
+    @property
+    def listening(self) -> bool:
+        """Whether the body can still be told something."""
+        return self.machine is not None and not self.dropped and not self._parking and self._ending is None
+
+    @property
+    def rebuilding(self) -> bool:
+        return self.machine is None and not self._parking
+
+    @property
+    def open(self) -> dict[int, Open]:
+        """Commands that have not ended."""
+        return self.machine.open if self.machine is not None else _NO_OPEN
+
+    @property
+    def codec(self) -> Codec:
+        assert self.machine is not None, "a run without a machine was driven"
+        return self.machine.codec
+
+    # --- what the body asks for --------------------------------------------------------------------------------------
+
+    def _perform(self, commands: list[Command]) -> None:
+        holding = bool(self._held) or any(type(command) in _REGISTRATIONS for command in commands)
+        for command in commands:
+            match command:
+                case CallStep() | cmd.EmitLog():
+                    if holding:
+                        self._held.append(command)
+                    else:
+                        self._let_go(command)
+                case cmd.CancelStep(ref=ref):
+                    self._steps.cancel(ref)
+                case StartWait():
+                    self._waits.start(command)
+                case cmd.CancelWait(ref=ref):
+                    self._waits.cancel(ref)
+                case cmd.WatchRun(ref=ref, run_id=target):
+                    self._watch.append(en.Watch(ref, target))
+                    self.touch()
+                case cmd.UnwatchRun(ref=ref):
+                    self._unwatch.append(ref)
+                    self.touch()
+                case cmd.EndRun(outcome=outcome):
+                    self._end(outcome)
+                case _:
+                    self._register(command)
+
+    def _register(
+        self,
+        command: cmd.OpenHook | cmd.DisposeHook | cmd.StartChild | cmd.SendToHook | cmd.CancelOther | cmd.SetMarker,
+    ) -> None:
+        match command:
+            case cmd.OpenHook(ref=ref, token_hash=hashed, token=token, schema=schema, metadata=metadata):
+                self.propose(
+                    ev.HookCreated(ref=ref, token_hash=hashed, token=token, schema=schema, metadata=metadata)
+                )
+            case cmd.DisposeHook(ref=ref):
+                self._take = True
+                self.propose(ev.HookDisposed(ref=ref))
+            case cmd.StartChild(ref=ref):
+                self.propose(en.SpawnRun(ref, self.owner.new_run(command, self)))
+            case cmd.SendToHook(ref=ref, digest=digest, token_hash=hashed, payload=payload):
+                self.propose(en.SendPayload(ref, digest, hashed, payload))
+            case cmd.CancelOther(ref=ref, digest=digest, run_id=target):
+                self.propose(en.RequestCancel(ref, digest, target))
+            case cmd.SetMarker(id=patch):
+                self.propose(ev.Marker(id=patch))
+            case _:
+                assert_never(command)
+
+    def _let_go(self, command: CallStep | cmd.EmitLog) -> None:
+        if isinstance(command, cmd.EmitLog):
+            emit(command.record)
+        else:
+            self._steps.start(command)
+
+    def _end(self, outcome: ev.RunOutcome) -> None:
+        """The body is done (R5): steps that lost a race are recorded as they are, everything else is freed by the last event."""
+        left = self._steps.close_all()
+        self.closed.update(event.ref for event in left)
+        self._proposals.extend(left)
+        self._waits.clear()
+        self._watch.clear()
+        self._ending = outcome
+        self._take = True
+        self.propose(outcome)
+
+    # --- what is found -----------------------------------------------------------------------------------------------
+
+    def knock(self) -> None:
+        """There may be messages in the inbox."""
+        if not self.dropped and not self._parking:
+            self._take = True
+            self.touch()
+
+    def take_inbox(self) -> None:
+        """The next commit takes in what others have sent."""
+        self._take = True
+
+    def propose(self, proposal: en.Proposal) -> None:
+        """Append this to the log, soon."""
+        self._proposals.append(proposal)
+        self.touch()
+
+    def propose_end(self, event: ev.Event) -> None:
+        """Append the one event that ends its ref (R3)."""
+        self.closed.add(event.ref)
+        self.propose(event)
+
+    def touch(self) -> None:
+        """There is something to commit."""
+        self._activity += 1
+        if not self.dropped:
+            self.owner.journal.touch(self)
+
+    # --- to and from the journal (journal.Source) --------------------------------------------------------------------
+
+    def collect(self) -> tuple[en.RunCommit, int] | None:
+        if self.dropped or self.rebuilding:
+            return None
+        release = self._release and self._quiet()
+        if self.listening:
+            waking = any(type(proposal) in ev.ACTIVATIONS for proposal in self._proposals)
+            self._proposals.extend(self._steps.to_record())
+            self._proposals.extend(self._waits.to_record(everything=release, waking=waking))
+        if not (self._proposals or self._take or self._watch or self._unwatch or self._ack or release):
+            return None
+        proposals = tuple(self._proposals[:MAX_PROPOSALS])
+        del self._proposals[: len(proposals)]
+        ending = proposals[-1] if proposals else None
+        commit = en.RunCommit(
+            run=self.run,
+            link=self.link,
+            epoch=self.epoch,
+            seq=self.seq,
+            proposals=proposals,
+            watch=tuple(self._watch),
+            unwatch=tuple(self._unwatch),
+            take=self._take and not self._parking,
+            ack=tuple(self._ack),
+            release=release and not self._proposals,
+            next_link=self.owner.next_link(self, ending) if isinstance(ending, ev.RunContinued) else None,
+        )
+        if not self._proposals:
+            self._held_in_flight, self._held = self._held, []
+        self._watch, self._unwatch, self._ack = [], [], []
+        self._take = self._release = False
+        self._in_flight = commit
+        return commit, sum(_size(proposal) for proposal in proposals)
+
+    def put_back(self) -> None:
+        commit, self._in_flight = self._in_flight, None
+        assert commit is not None, "a commit was put back that nobody collected"
+        self._proposals[:0] = commit.proposals
+        self._watch[:0] = commit.watch
+        self._unwatch[:0] = commit.unwatch
+        self._ack[:0] = commit.ack
+        self._take = self._take or commit.take
+        self._held[:0] = self._held_in_flight
+        self._held_in_flight = []
+
+    def settled(self, outcome: en.Outcome) -> None:
+        commit, self._in_flight = self._in_flight, None
+        if self.dropped:
+            return
+        assert commit is not None, "an outcome without a commit"
+        match outcome:
+            case en.Committed():
+                self._committed(commit, outcome)
+            case en.Fenced():
+                self.abandon()
+                self.owner.lost(self)
+            case en.Rejected(reason=reason):
+                log.error("run %s can't be written: %s", self.run, reason)
+                self.park("the store refused to write it", reason)
+            case _:
+                raise AssertionError(f"{outcome} is not the outcome of a run's commit")
+
+    def _committed(self, commit: en.RunCommit, outcome: en.Committed) -> None:
+        self.seq = outcome.seq
+        if outcome.ended_watches:
+            self.owner.told(outcome.ended_watches)
+        if any(type(proposal) is en.SpawnRun for proposal in commit.proposals):
+            self.owner.poke()
+        last = type(commit.proposals[-1]) if commit.proposals else None
+        if last is ev.RunParked:
+            self.drop()
+            self.owner.parked(self)
+        elif commit.release:
+            self.drop()
+            self.owner.gone(self)
+        elif last in ev.TERMINAL:
+            self._finished(outcome)
+        else:
+            held, self._held_in_flight = self._held_in_flight, []
+            for command in held:
+                self._let_go(command)
+            self.apply(outcome.events)
+            if outcome.waking and self.listening:
+                self._waits.wake()
+                self._ack.extend(outcome.waking)
+                self.touch()
+            self.consider_leaving()
+
+    def _finished(self, outcome: en.Committed) -> None:
+        ending = self._ending
+        assert ending is not None, "a terminal event that no body asked for"
+        self.drop()
+        if isinstance(ending, ev.RunContinued):
+            self.owner.continued(self, outcome.next_events)
+        else:
+            self.owner.ended(self, ending)
+
+    def apply(self, events: Sequence[ev.Recorded]) -> None:
+        """Show the body what has become durable, one event at a time."""
+        for recorded in events:
+            if self.machine is None:
+                return
+            self._note(recorded.event)
+            try:
+                self._show(self.machine, recorded)
+            except (Diverged, Undecodable, NeverIdle, Discarded) as error:
+                self.owner.reload(self, error)
+                return
+            except Blocked:
+                self.park("WorkflowBlocked", BLOCKED_REPORT)
+                return
+        if self._proposals:
+            self.touch()
+
+    def _show(self, machine: Machine, recorded: ev.Recorded) -> None:
+        if self.owner.replay_always:
+            if type(recorded.event) in ev.ACTIVATIONS:
+                machine = self._rebuild(machine)
+            self.log.append(recorded)
+        with self.owner.watching(self.run):
+            commands = machine.activate(recorded)
+        if type(recorded.event) is ev.StepRetrying:
+            self._steps.retrying(recorded.event)
+        if commands:
+            self._perform(commands)
+
+    def _note(self, event: ev.Event) -> None:
+        """Book-keeping of what has become durable."""
+        if not event.ref:
+            return
+        if type(event) in ev.ENDS_REF:
+            self.closed.discard(event.ref)
+            self._waits.ended(event.ref)
+        elif type(event) is ev.StepStarted:
+            self._steps.announced(event.ref)
+
+    def _rebuild(self, machine: Machine) -> Machine:
+        """Test mode: forget the coroutine and replay it, as if it had been evicted at every event."""
+        drop(machine)
+        machine = self.owner.build(self)
+        for recorded in self.log:
+            machine.activate(recorded, replaying=True)
+        self.machine = machine
+        self._waits.keep_only_open()
+        return machine
+
+    # --- leaving -----------------------------------------------------------------------------------------------------
+
+    def _quiet(self) -> bool:
+        """Nothing in flight, only waits, hooks and other runs ahead: a crash would lose nothing, nor does eviction."""
+        return not (
+            self._steps.in_flight
+            or self._held
+            or self._held_in_flight
+            or self._take
+            or self._watch
+            or self._unwatch
+            or self._ack
+            or not self.listening
+            or any(type(proposal) not in (ev.WaitCreated, ev.WaitCancelled) for proposal in self._proposals)
+        )
+
+    def consider_leaving(self) -> None:
+        """Leave memory after the linger, unless something happens meanwhile."""
+        if not self._leaving and self._quiet():
+            self._leaving = True
+            mark = self._activity
+            self.owner.timers.at(self.owner.clock.now() + self.owner.linger, lambda: self._leave(mark))
+
+    def _leave(self, mark: int) -> None:
+        self._leaving = False
+        if self.dropped or not self._quiet():
+            return
+        if self._activity != mark or self._in_flight is not None:
+            self.consider_leaving()
+        else:
+            self._release = True
+            self.owner.journal.touch(self)
+
+    def park(self, reason: str, report: str) -> None:
+        """Stop for a human. What was recorded stays as it is."""
+        if self.dropped or self._parking:
+            return
+        self._parking = True
+        self._steps.cancel_all()
+        self._forget_machine()
+        self._proposals.clear()
+        self._waits.clear()
+        self._held.clear()
+        self._watch.clear()
+        self._unwatch.clear()
+        self._ack.clear()
+        self.propose(ev.RunParked(reason=reason, report=report, fingerprint=self.owner.fingerprint()))
+
+    def abandon(self) -> None:
+        """The run belongs to another worker now; its steps should not go on here."""
+        self._steps.cancel_all()
+        self.drop()
+
+    def drop(self) -> None:
+        """Take the run out of memory. Attempts that still run finish for nobody."""
+        if not self.dropped:
+            self.dropped = True
+            self.owner.journal.forget(self)
+            self._steps.forget()
+            self._forget_machine()
+
+    def _forget_machine(self) -> None:
+        if self.machine is not None:
+            drop(self.machine)
+            self.machine = None
+
+
+def _size(proposal: en.Proposal) -> int:
+    match proposal:
+        case ev.StepCompleted(input=given, result=value) | ev.StepFailed(input=given, error=value):
+            return len(memoryview(given)) + len(memoryview(value)) + 200
+        case _:
+            return 200

@@ -1,0 +1,236 @@
+"""Group commit: all writes of an engine, one batch at a time.
+
+While a batch is being committed, whatever happens gathers for the next one. Idle, a fact is committed at once, on the loop if the
+store can; busy, one fsync carries hundreds. There is no timer to tune.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from outlive.errors import StoreError, StoreUnavailable
+from outlive.model.entries import Entry, Outcome, RunCommit
+from outlive.model.ids import WorkerId
+from outlive.stores.protocol import Store
+
+log: Final = logging.getLogger("outlive.journal")
+
+MAX_ENTRIES: Final = 1_000
+MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_WAITING: Final = 20_000
+"""Requests that may wait for the store; callers of more are held back."""
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 5.0
+
+
+class Source(Protocol):
+    """A run with something to append."""
+
+    def collect(self) -> tuple[RunCommit, int] | None:
+        """What to append, and about how many bytes it is; None if there is nothing after all."""
+        ...
+
+    def settled(self, outcome: Outcome) -> None:
+        """The commit that was collected last has this outcome."""
+        ...
+
+    def put_back(self) -> None:
+        """The commit that was collected last did not happen; it will be collected again."""
+        ...
+
+
+class Journal:
+    """The only writer of an engine. Lives on one event loop."""
+
+    def __init__(self, store: Store) -> None:
+        self.worker: WorkerId | None = None
+        self.failure: StoreUnavailable | None = None
+        """Why nothing is accepted now."""
+        self._store = store
+        self._dirty: dict[Source, None] = {}
+        self._lazy: dict[Source, None] = {}
+        self._requests: list[tuple[Entry, asyncio.Future[Outcome]]] = []
+        self._scheduled = False
+        self._task: asyncio.Task[list[Outcome]] | None = None
+        self._down = False
+        self._pause = FIRST_PAUSE
+        self._idle: list[asyncio.Future[None]] = []
+        self._room: list[asyncio.Future[None]] = []
+        self._closed = False
+
+    # --- what comes in -----------------------------------------------------------------------------------------------
+
+    def touch(self, source: Source) -> None:
+        """``source`` has something that should be durable soon."""
+        self._dirty[source] = None
+        self._schedule()
+
+    def lazy(self, source: Source) -> None:
+        """``source`` has something that may ride in whatever commit leaves next."""
+        self._lazy[source] = None
+
+    def forget(self, source: Source) -> None:
+        self._dirty.pop(source, None)
+        self._lazy.pop(source, None)
+
+    async def request(self, entry: Entry) -> Outcome:
+        """Write ``entry`` of somebody outside; its outcome, once it is durable.
+
+        Raises:
+            StoreUnavailable: It was not written.
+        """
+        if self.failure is not None:
+            raise StoreUnavailable(str(self.failure)) from self.failure
+        loop = asyncio.get_running_loop()
+        while len(self._requests) >= MAX_WAITING:
+            room: asyncio.Future[None] = loop.create_future()
+            self._room.append(room)
+            await room
+        done: asyncio.Future[Outcome] = loop.create_future()
+        self._requests.append((entry, done))
+        self._schedule()
+        # a caller who leaves takes nothing back: what was sent may be durable already
+        return await asyncio.shield(done)
+
+    async def flush(self) -> None:
+        """Wait until everything that has come in so far is durable, or the store is found to be down."""
+        while (self._dirty or self._requests or self._task is not None) and self.failure is None:
+            idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(idle)
+            await idle
+
+    async def close(self) -> None:
+        await self.flush()
+        self._closed = True
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        for _, done in self._requests:
+            if not done.done():
+                done.set_exception(StoreUnavailable("the engine was closed before this was written"))
+
+    # --- what goes out -----------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._task is None and self.failure is None and not self._closed:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _take(self) -> tuple[list[Source], list[tuple[Entry, asyncio.Future[Outcome]]], list[Entry]]:
+        """The next batch: requests first, so that a knock takes in what was just delivered."""
+        requests = self._requests[:MAX_ENTRIES]
+        del self._requests[: len(requests)]
+        entries = [entry for entry, _ in requests]
+        sources: list[Source] = []
+        size = 0
+        for waiting in (self._dirty, self._lazy):
+            if waiting is self._lazy and not entries:
+                break  # what is lazy makes no commit leave
+            while waiting and len(entries) < MAX_ENTRIES and size < MAX_BYTES:
+                source = next(iter(waiting))
+                del waiting[source]
+                if waiting is self._dirty:
+                    self._lazy.pop(source, None)
+                collected = source.collect()
+                if collected is not None:
+                    entries.append(collected[0])
+                    size += collected[1]
+                    sources.append(source)
+        return sources, requests, entries
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._task is not None or self._closed:
+            return
+        sources, requests, entries = self._take()
+        if not entries:
+            self._rest()
+            return
+        try:
+            outcomes = self._store.commit_now(self.worker, entries)
+        except StoreError as error:
+            self._failed(sources, requests, error)
+            return
+        if outcomes is not None:
+            self._settle(sources, requests, outcomes)
+            return
+        self._task = asyncio.get_running_loop().create_task(self._store.commit(self.worker, entries))
+        self._task.add_done_callback(lambda task: self._committed(sources, requests, task))
+
+    def _committed(
+        self,
+        sources: list[Source],
+        requests: list[tuple[Entry, asyncio.Future[Outcome]]],
+        task: asyncio.Task[list[Outcome]],
+    ) -> None:
+        self._task = None
+        if task.cancelled():
+            self._failed(sources, requests, StoreUnavailable("the commit was cancelled"))
+            return
+        error = task.exception()
+        if error is None:
+            self._settle(sources, requests, task.result())
+        elif isinstance(error, StoreError):
+            self._failed(sources, requests, error)
+        else:
+            log.critical("the store failed in a way it should not", exc_info=error)
+            self._failed(sources, requests, StoreUnavailable(f"{type(error).__name__}: {error}"))
+
+    def _settle(
+        self,
+        sources: Sequence[Source],
+        requests: Sequence[tuple[Entry, asyncio.Future[Outcome]]],
+        outcomes: list[Outcome],
+    ) -> None:
+        if self._down:
+            log.warning("the store can be written again")
+        self.failure, self._down, self._pause = None, False, FIRST_PAUSE
+        for (_, done), outcome in zip(requests, outcomes, strict=False):
+            if not done.done():
+                done.set_result(outcome)
+        for source, outcome in zip(sources, outcomes[len(requests) :], strict=True):
+            source.settled(outcome)
+        for room in self._room:
+            if not room.done():
+                room.set_result(None)
+        self._room.clear()
+        if self._dirty or self._requests:
+            self._schedule()
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        for idle in self._idle:
+            if not idle.done():
+                idle.set_result(None)
+        self._idle.clear()
+
+    def _failed(
+        self, sources: Sequence[Source], requests: Sequence[tuple[Entry, asyncio.Future[Outcome]]], error: StoreError
+    ) -> None:
+        """Nothing of the batch happened. Requests are told; what runs have found stays, and is tried again until it is written."""
+        failure = error if isinstance(error, StoreUnavailable) else StoreUnavailable(str(error))
+        if not self._down:
+            self._down = True
+            log.error("the store can't be written, nothing new is accepted: %s", error)
+        self.failure = failure
+        for source in sources:
+            source.put_back()
+            self._dirty[source] = None
+        for _, done in (*requests, *self._requests):
+            if not done.done():
+                done.set_exception(StoreUnavailable(str(error)))
+                done.exception()  # its caller may have left
+        self._requests.clear()
+        self._rest()
+        asyncio.get_running_loop().call_later(self._pause, self._retry)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    def _retry(self) -> None:
+        """Try again what runs have found; with nothing to try, let the next request find out."""
+        if not self._closed and self._task is None:
+            if not self._dirty:
+                self.failure = None
+            self._flush()

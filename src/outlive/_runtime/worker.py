@@ -1,0 +1,431 @@
+"""The worker: takes runs, brings them to life, and lets them go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import random
+import secrets
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, Final
+
+from msgspec import Struct
+
+from outlive._codec import Codec
+from outlive._core.authoring import Workflow
+from outlive._core.dropping import drop
+from outlive._core.guard import Guard
+from outlive._core.machine import Machine
+from outlive._core.registry import Registry
+from outlive._core.signals import Blocked, Discarded
+from outlive._runtime import versions
+from outlive._runtime.executor import Executor
+from outlive._runtime.heartbeat import Heartbeat
+from outlive._runtime.hotrun import BLOCKED_REPORT, HotRun
+from outlive._runtime.journal import Journal
+from outlive._runtime.reports import divergence_report
+from outlive._runtime.timers import Timers
+from outlive._runtime.watchdog import Watchdog
+from outlive.errors import LeaseLost, StoreError
+from outlive.model import commands as cmd
+from outlive.model import entries as en
+from outlive.model import events as ev
+from outlive.model.ids import RunId, WorkerId
+from outlive.stores.protocol import Clock, Store
+
+log: Final = logging.getLogger("outlive.worker")
+
+CLAIM_BATCH: Final = 200
+CRASHES_BEFORE_PARKING: Final = 5
+DISCARDS_BEFORE_PARKING: Final = 3
+REPLAY_SLICE: Final = 0.010
+"""Seconds after which a cold replay lets others run (R28)."""
+
+
+class WorkerOptions(Struct, frozen=True, kw_only=True):
+    """What can be set about a worker; seconds throughout."""
+
+    lease: float = 10.0
+    linger: float = 1.0
+    """A run with nothing in flight stays in memory this long."""
+    poll: float = 0.25
+    """How often to look for due runs, dead workers and messages of other processes."""
+    look_every: float = 0.03
+    """How often to look whether another process has written; a look is one cheap pragma."""
+    max_hot: int = 10_000
+    cancel_grace: float = 10.0
+    block_warning: float = 2.0
+    block_limit: float = 30.0
+    replay_always: bool = False
+    """Test mode: replay the log at every event."""
+
+
+class Worker:
+    """Owns runs. One per engine; lives on the engine's event loop."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        journal: Journal,
+        registry: Registry,
+        codec: Codec,
+        guard: Guard,
+        clock: Clock,
+        base: contextvars.Context,
+        options: WorkerOptions,
+        make_handle: Callable[[RunId], object],
+        on_ended: Callable[[RunId], None],
+        root: RunId | None = None,
+    ) -> None:
+        self.journal = journal
+        self.clock = clock
+        self.linger = options.linger
+        self.replay_always = options.replay_always
+        self.root = root
+        self.hot: dict[RunId, HotRun] = {}
+        self.id = WorkerId("")
+        self.timers = Timers(clock)
+        self.executor = Executor(
+            registry=registry, codec=codec, clock=clock, base=base, cancel_grace=options.cancel_grace
+        )
+        self._store = store
+        self._registry = registry
+        self._codec = codec
+        self._guard = guard
+        self._options = options
+        self._make_handle = make_handle
+        self._on_ended = on_ended
+        self._random = random.Random()
+        self._hatching: dict[RunId, asyncio.Task[None]] = {}
+        self._poke = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
+        self._watchdog = Watchdog(options.block_warning, options.block_limit, on_hopeless=self._hopeless)
+        self._heartbeat = Heartbeat(store, options.lease, clock, on_lost=self._lease_lost)
+        self._fingerprint: str | None = None
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        await self._join()
+        self._watchdog.start()
+        self._tasks = [asyncio.get_running_loop().create_task(self._claiming(), name="outlive-claims")]
+
+    async def close(self, grace: float) -> None:
+        """Let running attempts end within ``grace`` seconds, write what is known, give up all claims."""
+        self._closing = True
+        for task in (*self._tasks, *self._hatching.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._hatching.values(), return_exceptions=True)
+        await self.executor.close(grace)
+        await self.journal.flush()
+        self.timers.close()
+        for hot in list(self.hot.values()):
+            hot.drop()
+        self.hot.clear()
+        self._heartbeat.stop()
+        self._watchdog.stop()
+        try:
+            await self._store.leave(self.id)
+        except StoreError as error:
+            log.warning("the store can't be told that this worker leaves; its lease will run out: %s", error)
+
+    async def _join(self) -> None:
+        """Begin a new life of this worker: a lost lease never comes back (rule 4)."""
+        worker = WorkerId(secrets.token_hex(8))
+        await self._store.join(worker, lease=self._options.lease)
+        self.id = worker
+        self.journal.worker = worker
+        self._heartbeat.start(worker)
+
+    def _lease_lost(self) -> None:
+        log.error("worker %s lost its lease; dropping its %d runs and starting over", self.id, len(self.hot))
+        self.journal.worker = None
+        for hot in list(self.hot.values()):
+            hot.abandon()
+        self.hot.clear()
+        self._heartbeat.stop()
+        self.poke()
+
+    def _hopeless(self) -> None:
+        """A body can't be stopped: let the lease go, so that others take over what else is here (R28)."""
+        self._heartbeat.stop()
+
+    # --- claiming ----------------------------------------------------------------------------------------------------
+
+    def poke(self) -> None:
+        """There may be something to claim."""
+        self._poke.set()
+
+    async def _claiming(self) -> None:
+        pause = 0.0
+        while not self._closing:
+            self._poke.clear()
+            try:
+                if self.journal.worker is None:
+                    await self._join()
+                pause = await self._claim()
+            except LeaseLost:
+                self._lease_lost()
+                continue
+            except StoreError as error:
+                log.warning("can't claim runs now: %s", error)
+                pause = 1.0
+            if pause > 0:
+                await self._nap(pause)
+
+    async def _nap(self, seconds: float) -> None:
+        timer = asyncio.get_running_loop().call_later(seconds, self._poke.set)
+        try:
+            await self._poke.wait()
+        finally:
+            timer.cancel()
+
+    async def _claim(self) -> float:
+        room = min(self._options.max_hot - len(self.hot) - len(self._hatching), CLAIM_BATCH)
+        if room <= 0:
+            return self._options.poll
+        claims = await self._store.claim(
+            self.id,
+            limit=room,
+            workflows=self._registry.workflows.names(),
+            fingerprint=self.fingerprint(),
+            root=self.root,
+        )
+        for claimed in claims.runs:
+            self._hatch(claimed)
+        await self._look_for_knocks()
+        if len(claims.runs) == room:
+            return 0.0
+        pause = self._options.poll
+        if claims.next_due is not None:
+            pause = min(pause, max(claims.next_due - self.clock.now(), 0.001))
+        return pause
+
+    async def _look_for_knocks(self) -> None:
+        if self.hot:
+            for run in await self._store.knocks(self.id):
+                self.knock(run)
+
+    def knock(self, run: RunId) -> None:
+        """A message was put into the inbox of ``run``."""
+        hot = self.hot.get(run)
+        if hot is not None:
+            hot.knock()
+
+    def can_adopt(self) -> bool:
+        """Whether there is room for one more run."""
+        return self.journal.worker is not None and len(self.hot) < self._options.max_hot and not self._closing
+
+    def adopt(self, created: en.Created, root: RunId) -> None:
+        """A run that this engine has created claimed: it goes on from memory (R34)."""
+        hot = HotRun(self, run=created.id, link=1, epoch=created.epoch, root=root, log=list(created.events))
+        self.hot[hot.run] = hot
+        # an activation is entered from a callback, never from the task of the caller (R27)
+        asyncio.get_running_loop().call_soon(lambda: self._wake_up(hot, fresh=True, takeover=False))
+
+    def _hatch(self, claimed: en.Claimed) -> None:
+        task = asyncio.get_running_loop().create_task(self._bring_to_life(claimed))
+        self._hatching[claimed.run] = task
+        task.add_done_callback(lambda _: self._hatching.pop(claimed.run, None))
+
+    async def _bring_to_life(self, claimed: en.Claimed) -> None:
+        try:
+            events = await self._read_log(claimed.run, claimed.link)
+        except StoreError as error:
+            log.warning("can't read the log of run %s now: %s", claimed.run, error)
+            await asyncio.sleep(1.0)
+            if not self._closing:
+                await self._bring_to_life(claimed)
+            return
+        hot = HotRun(
+            self,
+            run=claimed.run,
+            link=claimed.link,
+            epoch=claimed.epoch,
+            root=claimed.root,
+            log=events,
+            careful=claimed.suspect or claimed.crashes > 0,
+        )
+        self.hot[claimed.run] = hot
+        if claimed.crashes >= CRASHES_BEFORE_PARKING:
+            hot.park(
+                "it kills its workers",
+                f"{claimed.crashes} times in a row a worker died while this run was the only one that could have done it",
+            )
+            return
+        # begun by this very claim: its first activation is not a replay
+        fresh = type(events[-1].event) is ev.RunStarted and events[-1].epoch == claimed.epoch
+        asyncio.get_running_loop().call_soon(lambda: self._wake_up(hot, fresh=fresh, takeover=True))
+
+    async def _read_log(self, run: RunId, link: int) -> list[ev.Recorded]:
+        events: list[ev.Recorded] = []
+        while True:
+            page = await self._store.log(run, link, after=len(events), limit=5_000)
+            events.extend(page)
+            if len(page) < 5_000:
+                return events
+
+    # --- replay ------------------------------------------------------------------------------------------------------
+
+    def _wake_up(self, hot: HotRun, *, fresh: bool, takeover: bool) -> None:
+        if hot.dropped or self._closing:
+            return
+        self.hot[hot.run] = hot
+        replayed = hot.log[:-1] if fresh else hot.log
+        try:
+            machine = self.build(hot)
+        except Exception as error:  # the run's first event is not one that this code can begin with
+            hot.park("it can't begin", f"{type(error).__name__}: {error}")
+            return
+        self._replay(hot, machine, replayed, 0, lambda: self._live(hot, machine, fresh=fresh, takeover=takeover))
+
+    def _replay(
+        self, hot: HotRun, machine: Machine, events: list[ev.Recorded], position: int, then: Callable[[], None]
+    ) -> None:
+        """Activate ``events`` from ``position`` in slices; nothing is executed and nothing written."""
+        stop = perf_counter() + REPLAY_SLICE
+        try:
+            while position < len(events):
+                with self._watchdog.watching(hot.run):
+                    machine.activate(events[position], replaying=True)
+                position += 1
+                if perf_counter() > stop:
+                    asyncio.get_running_loop().call_soon(self._replay, hot, machine, events, position, then)
+                    return
+        except BaseException as error:
+            if hot.dropped:
+                return
+            drop(machine)
+            self._failed_replay(hot, error)
+            return
+        if not hot.dropped:
+            then()
+
+    def _live(self, hot: HotRun, machine: Machine, *, fresh: bool, takeover: bool) -> None:
+        last = hot.log[-1]
+        if fresh:
+            hot.log = hot.log[:-1]
+        hot.go_live(machine, takeover=takeover)
+        if fresh:
+            hot.apply((last,))
+        else:
+            hot.knock()
+        hot.consider_leaving()
+
+    def build(self, hot: HotRun, *, trace: Callable[[], str] | None = None) -> Machine:
+        """A machine at the beginning of the run's log."""
+        created = hot.created
+        workflow: Workflow[..., Any] = self._registry.workflow(created.workflow)
+        return Machine(
+            run=hot.run,
+            link=hot.link,
+            created=created,
+            body=workflow.body,
+            bind=workflow.binder.bind,
+            codec=self._codec,
+            guard=self._guard,
+            markers=frozenset(item.event.id for item in hot.log if type(item.event) is ev.Marker),
+            trace=trace,
+            make_handle=self._make_handle,
+        )
+
+    def reload(self, hot: HotRun, why: BaseException) -> None:
+        """A live activation failed: replay from a fresh read, once (R32); what fails again is the run's own fault."""
+        hot.discards += 1
+        asyncio.get_running_loop().create_task(self._reload(hot, why))
+
+    async def _reload(self, hot: HotRun, why: BaseException) -> None:
+        if hot.dropped:
+            return
+        hot.suspend()
+        hot.log = await self._read_log(hot.run, hot.link)
+        if hot.dropped:
+            return
+        hot.seq = hot.log[-1].seq
+        asyncio.get_running_loop().call_soon(lambda: self._wake_up(hot, fresh=False, takeover=False))
+
+    def _failed_replay(self, hot: HotRun, error: BaseException) -> None:
+        if isinstance(error, Blocked):
+            hot.park("WorkflowBlocked", BLOCKED_REPORT)
+            return
+        if isinstance(error, Discarded) and hot.discards < DISCARDS_BEFORE_PARKING:
+            self.reload(hot, error)
+            return
+        if not isinstance(error, Exception) and not isinstance(error, versions.PARKS):
+            raise error
+        reason, report = divergence_report(hot, error, self.build)
+        hot.park(reason, report)
+
+    # --- what hot runs need (hotrun.Owner) ---------------------------------------------------------------------------
+
+    def chance(self) -> float:
+        return self._random.random()
+
+    def fingerprint(self) -> str:
+        """Of the code, the engine and the Python that run here."""
+        if self._fingerprint is None:
+            self._fingerprint = versions.fingerprint(self._registry.fingerprint())
+        return self._fingerprint
+
+    def new_run(self, command: cmd.StartChild, parent: HotRun) -> en.NewRun:
+        return versions.new_run(
+            id=command.run_id,
+            workflow=command.workflow,
+            input=command.input,
+            digest=command.digest,
+            tags=command.tags,
+            parent=ev.Parent(parent.run, parent.link, command.ref),
+            root=parent.root,
+        )
+
+    def next_link(self, hot: HotRun, outcome: ev.RunContinued) -> en.NewRun:
+        return versions.new_run(
+            id=hot.run,
+            workflow=hot.created.workflow,
+            input=outcome.input,
+            digest="",
+            parent=hot.created.parent,
+            root=hot.root,
+        )
+
+    def continued(self, hot: HotRun, events: tuple[ev.Recorded, ...]) -> None:
+        following = HotRun(
+            self, run=hot.run, link=hot.link + 1, epoch=hot.epoch, root=hot.root, log=list(events)
+        )
+        self._wake_up(following, fresh=True, takeover=False)
+        following.knock()
+
+    def gone(self, hot: HotRun) -> None:
+        self._remove(hot)
+        self.poke()
+
+    def ended(self, hot: HotRun, outcome: ev.RunOutcome) -> None:
+        self._remove(hot)
+        self._on_ended(hot.run)
+
+    def parked(self, hot: HotRun) -> None:
+        self._remove(hot)
+        self._on_ended(hot.run)
+
+    def lost(self, hot: HotRun) -> None:
+        log.warning("run %s belongs to another worker now", hot.run)
+        self._remove(hot)
+        self._heartbeat.check()
+        self.poke()
+
+    def told(self, runs: tuple[RunId, ...]) -> None:
+        """Messages were put into the inboxes of ``runs`` by a commit of this worker."""
+        for run in runs:
+            self.knock(run)
+        self.poke()
+
+    def watching(self, run: RunId) -> Any:
+        return self._watchdog.watching(run)
+
+    def _remove(self, hot: HotRun) -> None:
+        if self.hot.get(hot.run) is hot:
+            del self.hot[hot.run]

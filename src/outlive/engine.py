@@ -1,0 +1,486 @@
+"""The engine: a store, a journal and, unless told otherwise, a worker. The only module that knows everything below."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import hashlib
+import os
+import re
+import time
+from collections.abc import Coroutine
+from contextvars import Token
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import Any, Final, Literal, ParamSpec, TypeVar, cast
+
+import msgspec
+from msgspec import Raw
+from typing_extensions import Self
+from uuid_utils import uuid7
+
+from outlive._codec import Codec, digest
+from outlive._core import others, outcomes, payloads
+from outlive._core.authoring import Step, Workflow
+from outlive._core.context import current, step_metadata
+from outlive._core.guard import Guard, GuardMode
+from outlive._core.hooks import Hook
+from outlive._core.registry import Registry, registry
+from outlive._core.seeds import hash_token
+from outlive._runtime import versions
+from outlive._runtime.journal import Journal
+from outlive._runtime.location import default_url
+from outlive._runtime.notices import Notices
+from outlive._runtime.worker import Worker, WorkerOptions
+from outlive.errors import ConfigurationError, HookNotFound, RunNotFound, RunParked, StoreCorrupt, StoreUnavailable
+from outlive.handles import HookHandle, HookInfo, Run, RunEvent, RunInfo, ambient, default
+from outlive.model import entries as en
+from outlive.model import events as ev
+from outlive.model.events import Payload
+from outlive.model.ids import RunId
+from outlive.model.records import RunRecord, RunStatus
+from outlive.stores.protocol import Clock, RunFilter, Store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_RUN_ID: Final = re.compile(r"[A-Za-z0-9_:@-][A-Za-z0-9_.:@-]{0,254}")
+_starts_in_step: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("outlive_starts")
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+
+class Engine:
+    """Runs workflows. ``async with Engine(url) as engine`` makes this process a worker as well as a client.
+
+    Args:
+        url: ``sqlite:///path``, ``memory://``; unset: ``$OUTLIVE_URL``, else the nearest ``.outlive/``.
+        worker: Whether this engine executes runs; without, it starts them and reads results.
+        durability: ``"power"``: an acknowledged fact survives loss of power. ``"process"``: it survives the death of the process.
+        guard: ``"strict"``, ``"cheap"`` (default) or ``"off"``; also ``$OUTLIVE_GUARD``. See the guard's page in the docs.
+        shutdown_grace: Seconds that running steps get to end when the engine closes.
+        store: An open store of your own, instead of ``url``.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        worker: bool = True,
+        durability: Literal["power", "process"] = "power",
+        guard: str | None = None,
+        shutdown_grace: float = 5.0,
+        options: WorkerOptions | None = None,
+        registry: Registry = registry,
+        clock: Clock | None = None,
+        store: Store | None = None,
+        only: str | None = None,
+    ) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.registry = registry
+        self.codec = Codec(registry.types)
+        self.url = url
+        self._durability = durability
+        self._guard = Guard(GuardMode(guard or os.environ.get("OUTLIVE_GUARD") or GuardMode.CHEAP))
+        self._grace = shutdown_grace
+        self._options = options or WorkerOptions()
+        self._works = worker
+        self._only = RunId(only) if only is not None else None
+        self._given = store
+        self._store: Store | None = None
+        self._journal: Journal | None = None
+        self._worker: Worker | None = None
+        self._notices: Notices | None = None
+        self._token: Token[Any] | None = None
+        _teach(registry)
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open the store and begin to work."""
+        if self._store is not None:
+            raise ConfigurationError("this engine is open already")
+        store = self._given or open_store(self.url or default_url(), self.clock, self._durability)
+        if self._given is None:
+            await store.open()
+        self._store = store
+        self._journal = Journal(store)
+        base = contextvars.copy_context()
+        base.run(ambient.set, self)
+        if self._works:
+            self._worker = Worker(
+                store=store,
+                journal=self._journal,
+                registry=self.registry,
+                codec=self.codec,
+                guard=self._guard,
+                clock=self.clock,
+                base=base,
+                options=self._options,
+                make_handle=lambda run: Run[Any](run, self),
+                on_ended=self._run_ended,
+                root=self._only,
+            )
+            await self._worker.open()
+        self._notices = Notices(store, self._worker, look_every=self._options.look_every)
+        self._notices.open()
+        default.append(self)
+
+    async def close(self) -> None:
+        """Let running steps end within the grace, write what is known, hand over the rest."""
+        if self._store is None:
+            return
+        if self in default:
+            default.remove(self)
+        if self._notices is not None:
+            await self._notices.close()
+        if self._worker is not None:
+            await self._worker.close(self._grace)
+        assert self._journal is not None, "an open engine has a journal"
+        await self._journal.close()
+        if self._given is None:
+            await self._store.close()
+        self._store = self._journal = self._worker = self._notices = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        self._token = ambient.set(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            ambient.reset(self._token)
+            self._token = None
+        await self.close()
+
+    @property
+    def store(self) -> Store:
+        """The open store.
+
+        Raises:
+            ConfigurationError: The engine was not opened.
+        """
+        if self._store is None:
+            raise ConfigurationError("this engine is not open; use: async with Engine(...) as engine")
+        return self._store
+
+    @property
+    def journal(self) -> Journal:
+        self.store  # noqa: B018  # says what is wrong when it is not open
+        assert self._journal is not None, "an open engine has a journal"
+        return self._journal
+
+    @property
+    def worker(self) -> Worker | None:
+        return self._worker
+
+    # --- starting ----------------------------------------------------------------------------------------------------
+
+    def start(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Run[R]]:
+        """Start a run; its handle, once it is durable. With ``.options(run_id=...)`` the same call gives the same run.
+
+        Raises:
+            RunConflict: The id belongs to a run of another workflow or input.
+            SerializationError: An argument can't be carried.
+            StoreUnavailable: It was not started.
+        """
+        machine = current()
+        if machine is not None:
+            return others.start_child(machine, workflow, args, kwargs)
+        return self._start(workflow, args, kwargs)
+
+    async def _start(
+        self, workflow: Workflow[Any, R], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Run[R]:
+        journal = self.journal
+        if not isinstance(workflow, Workflow):
+            raise TypeError(f"{workflow!r} is not a workflow; decorate it with @workflow")
+        encoded = self.codec.encode(workflow.binder.bind(args, kwargs), what=workflow.name)
+        mark = digest(encoded)
+        run = RunId(workflow.run_id) if workflow.run_id is not None else _new_id(workflow.name, mark)
+        if not _RUN_ID.fullmatch(run):
+            raise ValueError(f"{run!r} can't be a run id: up to 255 letters, digits and _ . : @ -, not beginning with a dot")
+        worker = self._worker
+        claim = (
+            worker is not None
+            and worker.can_adopt()
+            and self.registry.workflows.get(workflow.name) is not None
+            and (self._only is None or self._only == run)
+        )
+        new = versions.new_run(
+            id=run, workflow=workflow.name, input=Raw(encoded), digest=mark, tags=workflow.tags, claim=claim
+        )
+        outcome = await journal.request(new)
+        match outcome:
+            case en.Created(events=events):
+                if events and worker is not None:
+                    worker.adopt(outcome, run)
+                elif worker is not None:
+                    worker.poke()
+            case en.Existing(same=True):
+                if worker is not None:
+                    worker.poke()
+            case en.Existing():
+                raise outcomes.conflict(run)
+            case en.Rejected(reason=reason):
+                raise StoreCorrupt(f"run {run} could not be written: {reason}")
+            case _:
+                raise AssertionError(f"{outcome} is not the outcome of a new run")
+        return Run(run, self)
+
+    def get_run(self, run_id: str) -> Run[Any]:
+        """A handle on a run by its id; whether it exists shows when it is used."""
+        return Run(run_id, self)
+
+    async def list_runs(
+        self,
+        *,
+        status: RunStatus | str | None = None,
+        workflow: str | None = None,
+        tag: str | None = None,
+        root: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> list[RunInfo]:
+        """Runs that fit, newest first; ``before`` is the last id of the page before."""
+        where = RunFilter(
+            status=RunStatus(status) if status is not None else None,
+            workflow=workflow,
+            tag=tag,
+            root=RunId(root) if root is not None else None,
+            before=RunId(before) if before is not None else None,
+            limit=limit,
+        )
+        return [_info(record) for record in await self.store.runs(where)]
+
+    # --- hooks -------------------------------------------------------------------------------------------------------
+
+    def resume_hook(self, token: str, payload: object = None, *, idempotency_key: str = "") -> Coroutine[Any, Any, None]:
+        """Send ``payload`` to the hook that holds ``token``; see :func:`outlive.resume_hook`."""
+        machine = current()
+        if machine is not None:
+            return others.send(machine, token, payload)
+        return self.deliver(token, payload, None, None, idempotency_key)
+
+    async def get_hook(self, token: str) -> HookInfo:
+        """The open hook that holds ``token``.
+
+        Raises:
+            HookNotFound: There is none.
+        """
+        record = await self.store.hook(hash_token(token))
+        if record is None:
+            raise outcomes.hook_refused("not_found")
+        return HookInfo(
+            run_id=record.run,
+            ref=record.ref,
+            created_at=_when(record.created_at),
+            pending=record.pending,
+            type_name=record.schema,
+        )
+
+    async def deliver(self, token: str, value: object, payload: Payload | None, kind: object, key: str) -> None:
+        """Accept a payload: a Python value, or with ``payload`` the bytes of somebody else."""
+        if kind is None:
+            record = await self.store.hook(hash_token(token))
+            if record is None:
+                raise outcomes.hook_refused("not_found")
+            kind = self.registry.types.lookup(record.schema) if record.schema else None
+        packed = payload if payload is not None else payloads.write(value, self.codec)
+        if kind is not None:
+            payloads.read(packed, kind, self.codec)  # a bad one is refused here rather than in the workflow (R20)
+        outcome = await self.journal.request(
+            en.Message(kind="payload", token_hash=hash_token(token), payload=packed, key=key)
+        )
+        if isinstance(outcome, en.Refused):
+            raise outcomes.hook_refused(outcome.reason)
+        self._told(outcome)
+
+    # --- what handles ask (handles.Backend) --------------------------------------------------------------------------
+
+    async def await_result(self, run: RunId, timeout: float | None, *, or_parked: bool = False) -> object:
+        """The result of ``run`` once it has ended; with ``or_parked`` raise ``RunParked`` if it is stopped for a human."""
+        async with asyncio.timeout(timeout):
+            record = await self._ended(run, or_parked=or_parked)
+        if record.status is RunStatus.PARKED:
+            raise RunParked(await self._park_report(record), run_id=run, reason=record.reason)
+        last = (await self.store.log(run, record.link, after=record.seq - 1))[-1].event
+        match last:
+            case ev.RunCompleted(result=result):
+                return self.codec.decode(result)
+            case ev.RunFailed(error=error):
+                value = outcomes.of_run(run, "failed", error, self.codec)
+            case ev.RunTerminated(reason=reason):
+                value = outcomes.of_run(run, "terminated", Raw(self.codec.encode(reason)), self.codec)
+            case _:
+                value = outcomes.of_run(run, "cancelled", ev.NOTHING, self.codec)
+        assert isinstance(value, outcomes.Raise), "a run that did not complete has an exception"
+        raise value.error
+
+    async def _ended(self, run: RunId, *, or_parked: bool) -> RunRecord:
+        notices = self._notices
+        assert notices is not None, "an open engine has notices"
+        while True:
+            with notices.waiting(run) as changed:
+                record = await self.store.run(run)
+                if record is None:
+                    raise RunNotFound(f"there is no run {run}")
+                if record.status.ended or (or_parked and record.status is RunStatus.PARKED):
+                    return record
+                await changed
+
+    async def _park_report(self, record: RunRecord) -> str:
+        last = (await self.store.log(record.id, record.link, after=record.seq - 1))[-1].event
+        report = last.report if isinstance(last, ev.RunParked) else ""
+        return f"run {record.id} is parked: {record.reason}\n{report}".rstrip()
+
+    async def request_cancel(self, run: RunId) -> bool:
+        return await self._request(en.Message(kind="cancel", run=run))
+
+    async def request_wake_up(self, run: RunId) -> bool:
+        return await self._request(en.Message(kind="wake", run=run))
+
+    async def request_termination(self, run: RunId, reason: str) -> bool:
+        done = await self._request(en.Terminate(run=run, reason=reason))
+        self._run_ended(run)
+        return done
+
+    async def _request(self, entry: en.Entry) -> bool:
+        outcome = await self.journal.request(entry)
+        if isinstance(outcome, en.Refused):
+            if outcome.reason == "not_found":
+                raise RunNotFound("there is no such run")
+            return False
+        self._told(outcome)
+        return True
+
+    async def info(self, run: RunId) -> RunInfo:
+        record = await self.store.run(run)
+        if record is None:
+            raise RunNotFound(f"there is no run {run}")
+        unretrieved: tuple[str, ...] = ()
+        if record.status.ended:
+            last = (await self.store.log(run, record.link, after=record.seq - 1))[-1].event
+            unretrieved = getattr(last, "unretrieved", ())
+        return msgspec.structs.replace(
+            _info(record), open_hooks=len(await self.store.hooks(run)), unretrieved=unretrieved
+        )
+
+    async def events(self, run: RunId, link: int | None) -> list[RunEvent]:
+        record = await self.store.run(run)
+        if record is None:
+            raise RunNotFound(f"there is no run {run}")
+        number = record.link if link is None else link
+        return [_event(run, number, recorded) for recorded in await self.store.log(run, number)]
+
+    def _told(self, outcome: en.Outcome) -> None:
+        if isinstance(outcome, en.Accepted) and self._worker is not None:
+            if outcome.owner == self._worker.id:
+                self._worker.knock(outcome.run)
+            else:
+                self._worker.poke()
+
+    def _run_ended(self, run: RunId) -> None:
+        if self._notices is not None:
+            self._notices.tell(run)
+
+
+def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) -> Store:
+    """The store behind ``url``, not yet open.
+
+    Raises:
+        ConfigurationError: No store has this kind of url.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite":
+        from outlive.stores.sqlite import SQLiteStore
+
+        path = rest.removeprefix("/")
+        if not path:
+            raise ConfigurationError(f"{url!r} names no file; write sqlite:///orders.db, or sqlite:////absolute/path.db")
+        return SQLiteStore(path, clock=clock, durability=durability)
+    if scheme == "memory":
+        from outlive.stores.memory import MemoryStore
+
+        return MemoryStore(clock=clock)
+    raise ConfigurationError(f"no store for {url!r}; use sqlite:///path or memory://")
+
+
+def new_run_id() -> RunId:
+    """A fresh id; ids sort by the time of their making."""
+    return RunId(str(uuid7()))
+
+
+def _new_id(workflow: str, mark: str) -> RunId:
+    """A fresh id, sorted by time; in a step one that its next attempt finds again (R36)."""
+    metadata = step_metadata.get(None)
+    if metadata is None:
+        return new_run_id()
+    counts = _starts_in_step.get(None)
+    if counts is None:
+        counts = {}
+        _starts_in_step.set(counts)
+    number = counts.get(metadata.step_id, 0)
+    counts[metadata.step_id] = number + 1
+    name = f"{metadata.step_id}\0{number}\0{workflow}\0{mark}"
+    return RunId("s" + hashlib.blake2b(name.encode(), digest_size=16).hexdigest())
+
+
+def _when(epoch: float) -> datetime:
+    return datetime.fromtimestamp(epoch, timezone.utc)
+
+
+def _info(record: RunRecord) -> RunInfo:
+    return RunInfo(
+        id=record.id,
+        workflow=record.workflow,
+        status=record.status,
+        created_at=_when(record.created_at),
+        ended_at=_when(record.ended_at) if record.ended_at is not None else None,
+        link=record.link,
+        events=record.seq,
+        tags=record.tags,
+        parent_id=record.parent.run if record.parent is not None else None,
+        root_id=record.root,
+        wake_at=_when(record.wake_at) if record.wake_at is not None else None,
+        owner=record.owner,
+        reason=record.reason,
+    )
+
+
+def _event(run: RunId, link: int, recorded: ev.Recorded) -> RunEvent:
+    data = cast("dict[str, Any]", msgspec.json.decode(ev.encode_event(recorded.event)))
+    for hidden in ("type", "ref", "seed"):
+        data.pop(hidden, None)
+    return RunEvent(
+        run_id=run,
+        link=link,
+        seq=recorded.seq,
+        time=_when(recorded.time),
+        kind=ev.kind_of(recorded.event),
+        ref=recorded.event.ref,
+        worker=recorded.worker,
+        epoch=recorded.epoch,
+        data=data,
+    )
+
+
+def _teach(registry: Registry) -> None:
+    """Make handles, and references to steps and workflows, values that can be carried."""
+    types = registry.types
+    if types.lookup("outlive:run") is None:
+        types.register(Run, name="outlive:run", encode=lambda run: run.id, decode=Run)
+        types.register(HookHandle, name="outlive:hook-handle", encode=lambda hook: hook.token, decode=HookHandle)
+        types.register(Hook, name="outlive:hook", encode=lambda hook: hook.token, decode=HookHandle)
+        types.register(Step, name="outlive:step", encode=lambda step: step.name, decode=registry.step)
+        types.register(Workflow, name="outlive:workflow", encode=lambda flow: flow.name, decode=registry.workflow)
+
+
+__all__ = ["Engine", "HookNotFound", "StoreUnavailable", "SystemClock", "open_store"]

@@ -1,0 +1,39 @@
+"""Killing an engine in its tracks, within one process: nothing more is written, no claim is given up."""
+
+from __future__ import annotations
+
+import asyncio
+
+from outlive.engine import Engine
+from outlive.handles import default
+from outlive.stores.memory import MemoryStore
+
+
+async def kill(engine: Engine) -> None:
+    """Stop ``engine`` as SIGKILL would. What it had not committed is lost; another engine on the store takes over at once."""
+    # it reaches into the engine on purpose: a crash asks nobody
+    worker, journal, store = engine._worker, engine._journal, engine._store
+    assert worker is not None and journal is not None and store is not None, "only an open worker is worth killing"
+    journal._closed = True
+    worker._closing = True
+    tasks = [*worker._tasks, *worker._hatching.values()]
+    if engine._notices is not None and engine._notices._task is not None:
+        tasks.append(engine._notices._task)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    if journal._task is not None:
+        await asyncio.wait([journal._task])  # a commit that was sent may arrive, as it may in life
+    worker.timers.close()
+    worker._heartbeat.stop()
+    worker._watchdog.stop()
+    for hot in list(worker.hot.values()):
+        hot.abandon()
+    worker.hot.clear()
+    if engine in default:
+        default.remove(engine)
+    if isinstance(store, MemoryStore):
+        store.expire(worker.id)
+    else:
+        await store.close()
+    engine._store = engine._journal = engine._worker = engine._notices = None

@@ -1,0 +1,66 @@
+"""Engine tests run in virtual time, over both stores, hot and replayed at every event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from outlive import Engine
+from outlive.stores.memory import MemoryStore
+from outlive.testing.clock import VirtualClock, VirtualTimeLoop, virtual_options
+
+from . import helpers
+
+MakeEngine = Callable[..., Engine]
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"virtual": VirtualTimeLoop}
+
+
+@pytest.fixture(autouse=True)
+def ledger() -> None:
+    helpers.forget()
+
+
+@pytest.fixture(params=["memory-hot", "memory-replayed", "sqlite-hot", "sqlite-replayed"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which store, and whether every event replays the log."""
+    return cast("str", request.param)
+
+
+@pytest.fixture
+async def clock() -> VirtualClock:
+    return cast("VirtualTimeLoop", asyncio.get_running_loop()).clock
+
+
+@pytest.fixture
+async def make_engine(kind: str, tmp_path: Path, clock: VirtualClock) -> MakeEngine:
+    """Engines on one store; each stands for a process."""
+    memory = MemoryStore(clock=clock)
+    await memory.open()
+
+    def make(*, worker: bool = True, **options: object) -> Engine:
+        settings = {"replay_always": kind.endswith("replayed")} | options
+        return Engine(
+            f"sqlite:///{tmp_path / 'outlive.db'}",
+            store=memory if kind.startswith("memory") else None,
+            worker=worker,
+            clock=clock,
+            guard="strict",
+            durability="process",
+            shutdown_grace=0,
+            options=virtual_options(**settings),
+        )
+
+    return make
+
+
+@pytest.fixture
+async def engine(make_engine: MakeEngine) -> AsyncIterator[Engine]:
+    async with make_engine() as opened:
+        yield opened
