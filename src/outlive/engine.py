@@ -217,23 +217,23 @@ class Engine:
         new = versions.new_run(
             id=run, workflow=workflow.name, input=Raw(encoded), digest=mark, tags=workflow.tags, claim=claim
         )
-        outcome = await journal.request(new)
+        outcome = await journal.request(new, then=self._was_created)
         match outcome:
-            case en.Created(events=events):
-                if events and worker is not None:
-                    worker.adopt(outcome, run)
-                elif worker is not None:
-                    worker.poke()
-            case en.Existing(same=True):
-                if worker is not None:
-                    worker.poke()
+            case en.Created() | en.Existing(same=True):
+                return Run(run, self)
             case en.Existing():
                 raise outcomes.conflict(run)
             case en.Rejected(reason=reason):
                 raise StoreCorrupt(f"run {run} could not be written: {reason}")
             case _:
                 raise AssertionError(f"{outcome} is not the outcome of a new run")
-        return Run(run, self)
+
+    def _was_created(self, outcome: en.Outcome) -> None:
+        if self._worker is not None:
+            if isinstance(outcome, en.Created) and outcome.epoch:
+                self._worker.adopt(outcome, outcome.id)
+            else:
+                self._worker.poke()
 
     def get_run(self, run_id: str) -> Run[Any]:
         """A handle on a run by its id; whether it exists shows when it is used."""
@@ -296,12 +296,10 @@ class Engine:
         packed = payload if payload is not None else payloads.write(value, self.codec)
         if kind is not None:
             payloads.read(packed, kind, self.codec)  # a bad one is refused here rather than in the workflow (R20)
-        outcome = await self.journal.request(
-            en.Message(kind="payload", token_hash=hash_token(token), payload=packed, key=key)
-        )
+        message = en.Message(kind="payload", token_hash=hash_token(token), payload=packed, key=key)
+        outcome = await self.journal.request(message, then=self._told)
         if isinstance(outcome, en.Refused):
             raise outcomes.hook_refused(outcome.reason)
-        self._told(outcome)
 
     # --- what handles ask (handles.Backend) --------------------------------------------------------------------------
 
@@ -353,12 +351,11 @@ class Engine:
         return done
 
     async def _request(self, entry: en.Entry) -> bool:
-        outcome = await self.journal.request(entry)
+        outcome = await self.journal.request(entry, then=self._told)
         if isinstance(outcome, en.Refused):
             if outcome.reason == "not_found":
                 raise RunNotFound("there is no such run")
             return False
-        self._told(outcome)
         return True
 
     async def info(self, run: RunId) -> RunInfo:

@@ -30,11 +30,12 @@ def run(workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         RunParked: It is stopped for a human; the report is in the message.
         ConfigurationError: Called while an event loop is running.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(run_to_end(workflow, args, kwargs))
-    raise ConfigurationError("outlive.run() starts an event loop of its own; here, use: async with Engine() and await engine.start(...)")
+    if asyncio._get_running_loop() is not None:
+        raise ConfigurationError(
+            "outlive.run() starts an event loop of its own; here, use: async with Engine() and await engine.start(...)"
+        )
+    # not inside an except block: whatever a step raises would carry that exception as its context, into the log
+    return asyncio.run(run_to_end(workflow, args, kwargs))
 
 
 async def run_to_end(

@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from outlive import Engine
+from outlive._core.registry import Registry, registry
 from outlive.stores.memory import MemoryStore
 from outlive.testing.clock import VirtualClock, VirtualTimeLoop, virtual_options
 
@@ -44,13 +45,14 @@ async def make_engine(kind: str, tmp_path: Path, clock: VirtualClock) -> MakeEng
     memory = MemoryStore(clock=clock)
     await memory.open()
 
-    def make(*, worker: bool = True, **options: object) -> Engine:
+    def make(*, worker: bool = True, registry: Registry = registry, **options: object) -> Engine:
         settings = {"replay_always": kind.endswith("replayed")} | options
         return Engine(
             f"sqlite:///{tmp_path / 'outlive.db'}",
             store=memory if kind.startswith("memory") else None,
             worker=worker,
             clock=clock,
+            registry=registry,
             guard="strict",
             durability="process",
             shutdown_grace=0,

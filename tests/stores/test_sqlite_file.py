@@ -15,13 +15,13 @@ from msgspec import Raw
 
 from outlive.errors import ConfigurationError, SchemaVersion, StoreCorrupt, StoreUnavailable, UsageError
 from outlive.model import events as ev
-from outlive.model.entries import Committed
+from outlive.model.entries import Committed, Created
 from outlive.model.ids import RunId
 from outlive.stores.sqlite import SQLiteStore
 from outlive.stores.sqlite.connection import warn_of_old_sqlite
 from outlive.stores.sqlite.filesystem import kind_of
 from outlive.testing.conformance import VirtualClock, World
-from outlive.testing.conformance.world import W1, W2, step
+from outlive.testing.conformance.world import W1, W2, new_run, step
 
 NFS = "22 1 0:21 / / rw - ext4 /dev/sda rw\n36 22 0:31 / {at} rw - nfs4 server:/export rw\n"
 
@@ -233,7 +233,7 @@ def test_a_file_that_is_no_database_is_corrupt(path: Path, runner: asyncio.Runne
 
 
 def test_h5_a_network_file_system_is_refused(path: Path, runner: asyncio.Runner) -> None:
-    with pytest.raises(ConfigurationError, match="network file system .nfs4."):
+    with pytest.raises(ConfigurationError, match=r"network file system .nfs4."):
         opened(path, runner, mountinfo=NFS.format(at=path.parent))
 
 
@@ -288,6 +288,14 @@ def test_a_commit_that_happened_though_it_raised_is_a_commit(world: World) -> No
     writer._execute = writer._connection.execute
     assert isinstance(outcome, Committed)
     assert world.record().seq == 3
+
+
+def test_the_same_for_a_commit_without_a_worker(world: World) -> None:
+    writer = world.store._use().writer  # type: ignore[attr-defined]
+    writer._execute = _Answers(writer._connection, happens=True).execute
+    outcome = world.one(new_run("r1"), worker=None)
+    writer._execute = writer._connection.execute
+    assert outcome == Created(id=RunId("r1"), events=outcome.events)  # type: ignore[union-attr]
 
 
 def test_a_commit_that_raised_and_did_not_happen_can_be_tried_again(world: World) -> None:

@@ -123,6 +123,11 @@ class Step(Generic[P, R]):
         return f"<step {self.name}>"
 
 
+def is_step(awaitable: object) -> bool:
+    """Whether it is what calling a step gives."""
+    return getattr(awaitable, "cr_code", None) is Step._drive.__code__
+
+
 class Workflow(Generic[P, R]):
     """A deterministic async function that orchestrates. Awaited inside another workflow it runs inline, in the caller's log."""
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from outlive._core.loop import DeterministicLoop, Task
 from outlive._core.machine import Machine
 
 CLOSE_TRIES: Final = 4
@@ -25,29 +28,32 @@ def drop(machine: Machine) -> None:
     if loop.dropping:
         return
     loop.dropping = True
-    tasks = loop.tasks
+    tasks = loop.all_tasks
     saved = loop.enter()
     try:
-        for task in reversed(tasks):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is dropped on purpose
-            _close(task)
-        for generator in reversed(loop.generators):
-            _exhaust(generator)
+        with _no_word_of_what_is_never_awaited():
+            for task in reversed(tasks):
+                _close(task)
+            for generator in reversed(loop.generators):
+                _exhaust(generator)
+            for task in loop.all_tasks[len(tasks) :]:  # begun by a clean-up: it never runs
+                _close(task)
+            loop.forget()
     finally:
         loop.leave(saved)
-    loop.forget()
     machine.open.clear()
     machine.issued.clear()
 
 
-def _close(task: asyncio.Task[Any]) -> None:
+def _close(task: Task[Any]) -> None:
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is dropped on purpose
     coroutine = task.get_coro()
     if coroutine is None:
         return
     for _ in range(CLOSE_TRIES):
         # whatever the clean-up raises, it raises to nobody
         try:
-            coroutine.close()
+            task.context.run(coroutine.close)
         except RuntimeError:
             continue  # it ignored GeneratorExit: it is suspended again, further down
         except BaseException:
@@ -59,15 +65,33 @@ def _close(task: asyncio.Task[Any]) -> None:
 
 def _exhaust(generator: Any) -> None:
     closing = generator.aclose()
+    step = closing.send
+    argument: Any = None
     for _ in range(CLOSE_TRIES):
         try:
-            closing.send(None)
-        except StopIteration:
+            step(argument)
+        except BaseException:  # as above; StopIteration is how it says that it is closed
             return
-        except RuntimeError:
-            return
-        except BaseException:
-            return
+        step, argument = closing.throw, GeneratorExit  # its clean-up waits for something
     graveyard.append(generator)
-    with contextlib.suppress(BaseException):
-        closing.close()
+    graveyard.append(closing)
+
+
+@contextlib.contextmanager
+def _no_word_of_what_is_never_awaited() -> Iterator[None]:
+    """A coroutine that a body has made and not yet awaited dies with it; it will be made again."""
+    before = warnings._warn_unawaited_coroutine  # type: ignore[attr-defined]  # what CPython calls, by this name
+    warnings._warn_unawaited_coroutine = _warn_unless_dropping  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        warnings._warn_unawaited_coroutine = before if before is not _warn_unless_dropping else _warn  # type: ignore[attr-defined]
+
+
+_warn: Final[Callable[[object], None]] = warnings._warn_unawaited_coroutine  # type: ignore[attr-defined]
+
+
+def _warn_unless_dropping(coroutine: object) -> None:
+    loop = asyncio._get_running_loop()  # another thread may have something to say
+    if not (isinstance(loop, DeterministicLoop) and loop.dropping):
+        _warn(coroutine)

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
 
 from msgspec import Raw
 from typing_extensions import Self
@@ -22,6 +22,13 @@ from outlive.model import events as ev
 from outlive.model.commands import DisposeHook, OpenHook
 
 T = TypeVar("T")
+
+
+class _Received(NamedTuple):
+    """A payload as decoded, with the event that brought it."""
+
+    value: object
+    event: ev.HookReceived
 
 
 class Hook(Generic[T]):
@@ -40,8 +47,8 @@ class Hook(Generic[T]):
         self.ref = machine.issue("hook", "", hashed)
         self._machine = machine
         self._kind = kind
-        self._buffer: deque[object] = deque()
-        self._receivers: deque[Future[object]] = deque()
+        self._buffer: deque[_Received] = deque()
+        self._receivers: deque[Future[_Received]] = deque()
         self._registered: Future[str | None] = machine.loop.create_future()
         self._conflict: str | None = None
         self._disposed = False
@@ -58,7 +65,8 @@ class Hook(Generic[T]):
             HookNotFound: The hook was disposed.
             PayloadInvalid: The payload does not fit the hook's type.
         """
-        return Durable(self._receive, self._put_back)
+        given: list[_Received] = []
+        return Durable(lambda: self._receive(given), lambda: self._put_back(given))
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self.receive().__await__()
@@ -107,38 +115,40 @@ class Hook(Generic[T]):
             raise NonDeterminismError("a hook was used outside the workflow that created it; pass its token instead")
 
     async def _enter(self) -> None:
-        await self._machine.suspend_if_inert()
         self._check()
+        await self._machine.suspend_if_inert()
 
-    async def _receive(self) -> T:
+    async def _receive(self, given: list[_Received]) -> T:
         await self._enter()
         if self._conflict is not None:
             raise self._conflicting()
         if self._buffer:
-            return self._open(self._buffer.popleft())
+            return self._open(self._buffer.popleft(), given)
         if self._disposed:
             raise self._gone()
-        receiver: Future[object] = self._machine.loop.create_future()
+        receiver: Future[_Received] = self._machine.loop.create_future()
         self._receivers.append(receiver)
         try:
-            item = await receiver
+            received = await receiver
         except asyncio.CancelledError:
             if receiver.done() and not receiver.cancelled() and receiver.exception() is None:
                 self._give(receiver.result(), first=True)  # it was given to one who has left
             elif receiver in self._receivers:
                 self._receivers.remove(receiver)
             raise
-        return self._open(item)
+        return self._open(received, given)
 
-    def _open(self, item: object) -> T:
-        if isinstance(item, PayloadInvalid):
-            raise item
-        return cast("T", item)
+    def _open(self, received: _Received, given: list[_Received]) -> T:
+        given.append(received)
+        if isinstance(received.value, PayloadInvalid):
+            raise received.value
+        return cast("T", received.value)
 
-    def _put_back(self, item: T) -> None:
-        self._give(item, first=True)
+    def _put_back(self, given: list[_Received]) -> None:
+        if given:
+            self._give(given.pop(), first=True)
 
-    def _give(self, item: object, *, first: bool = False) -> None:
+    def _give(self, item: _Received, *, first: bool = False) -> None:
         while self._receivers:
             receiver = self._receivers.popleft()
             if not receiver.done():
@@ -160,6 +170,9 @@ class Hook(Generic[T]):
 
     # --- what events do (outcomes.HookTarget) ------------------------------------------------------------------------
 
+    def undelivered(self) -> list[ev.HookReceived]:
+        return [received.event for received in self._buffer]
+
     def prepare(self, event: ev.HookCreated | ev.HookConflict | ev.HookReceived) -> Callable[[], None]:
         match event:
             case ev.HookCreated():
@@ -167,12 +180,13 @@ class Hook(Generic[T]):
             case ev.HookConflict(run_id=holder):
                 return lambda: self._lose(holder)
             case ev.HookReceived(payload=payload):
-                item: object
+                value: object
                 try:
-                    item = payloads.read(payload, self._kind, self._machine.codec)
+                    value = payloads.read(payload, self._kind, self._machine.codec)
                 except PayloadInvalid as invalid:
-                    item = invalid
-                return lambda: self._give(item)
+                    value = invalid
+                received = _Received(value, event)
+                return lambda: self._give(received)
 
     def _lose(self, holder: str) -> None:
         self._conflict = holder

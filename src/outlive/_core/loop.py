@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import sys
 from asyncio import events as _events
 from collections import deque
@@ -20,6 +21,7 @@ from typing_extensions import override
 from outlive._core.guard import Guard
 from outlive._core.order import install_ordered_sets
 from outlive.errors import NonDeterminismError
+from outlive.model.durations import FOREVER
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -32,11 +34,12 @@ class NeverIdle(BaseException):
     """A body schedules callbacks without end; private, outside ``Exception`` so that no body catches it."""
 
 
-class TimerHost(Protocol):
-    """Who turns the loop's timers into durable waits."""
+class Host(Protocol):
+    """Who turns the loop's timers into durable waits, and hears of tasks that fail."""
 
     def start_timer(self, handle: Timer, delay: float) -> None: ...
     def cancel_timer(self, handle: Timer) -> None: ...
+    def task_failed(self, task: asyncio.Task[Any]) -> None: ...
 
 
 class Timer(asyncio.TimerHandle):
@@ -67,21 +70,27 @@ class Future(asyncio.Future[T]):
 
     @override
     def set_result(self, result: T, /) -> None:
-        if not cast("DeterministicLoop", self.get_loop()).active:
+        if asyncio._get_running_loop() is not self.get_loop():
             _outside("set_result()")
         super().set_result(result)
 
     @override
     def set_exception(self, exception: type[BaseException] | BaseException, /) -> None:
-        if not cast("DeterministicLoop", self.get_loop()).active:
+        if asyncio._get_running_loop() is not self.get_loop():
             _outside("set_exception()")
         super().set_exception(exception)
+
+    @override
+    def cancel(self, msg: Any | None = None) -> bool:
+        if asyncio._get_running_loop() is not self.get_loop():
+            _outside("cancel()")
+        return super().cancel(msg)
 
 
 class Task(asyncio.Task[T]):
     """A task of the deterministic loop."""
 
-    __slots__ = ("_order",)
+    __slots__ = ("_order", "context")
 
     def __init__(
         self,
@@ -93,11 +102,19 @@ class Task(asyncio.Task[T]):
     ) -> None:
         # the order first: Task.__init__ puts the task into a WeakSet, which hashes it
         self._order = loop.next_order()
-        super().__init__(coro, loop=loop, name=name or f"Task-{self._order}", context=context)
+        self.context = contextvars.copy_context() if context is None else context
+        number = self._order - loop.first_order
+        super().__init__(coro, loop=loop, name=name or f"Task-{number}", context=self.context)
 
     @override
     def __hash__(self) -> int:
         return self._order
+
+    @override
+    def cancel(self, msg: Any | None = None) -> bool:
+        if asyncio._get_running_loop() is not self.get_loop():
+            _outside("cancel()")
+        return super().cancel(msg)
 
 
 class DeterministicLoop(asyncio.AbstractEventLoop):
@@ -105,15 +122,19 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     ordered: Final = True  # asked by order.py
 
-    def __init__(self, host: TimerHost, guard: Guard) -> None:
+    def __init__(self, host: Host, guard: Guard, *, first_order: int = 0) -> None:
+        """``first_order`` sets this loop's tasks apart: asyncio keeps all tasks of a thread in one set, which gets slow if they all hash alike."""
         install_ordered_sets()
         self.host = host
         self._guard = guard
         self._time = 0.0
-        self._order = 0
+        self.first_order = first_order
+        self._order = first_order
         self._ready: deque[asyncio.Handle] = deque()
         self._tasks: dict[Task[Any], None] = {}
+        self._detached: dict[Task[Any], None] = {}
         self._generators: dict[int, AsyncGenerator[object, object]] = {}
+        self._many_generators = 64
         self._debug = False
         self.active = False
         self.dropping = False
@@ -141,7 +162,10 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             if budget < 0:
                 raise NeverIdle
             rearm()
-            handle._run()  # type: ignore[attr-defined]  # asyncio's own way to run a handle
+            try:
+                handle._run()  # type: ignore[attr-defined]  # asyncio's own way to run a handle
+            except SystemExit:
+                pass  # the task that raised it has it as its exception; it says nothing to this process
 
     def enter(self) -> tuple[asyncio.AbstractEventLoop | None, Any]:
         """Make this the running loop of the thread; give what :meth:`leave` needs to put back."""
@@ -175,8 +199,18 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     @property
     def tasks(self) -> list[Task[Any]]:
-        """Tasks not yet done, in creation order."""
+        """Tasks not yet done, in creation order, but for those that were detached."""
         return list(self._tasks)
+
+    @property
+    def all_tasks(self) -> list[Task[Any]]:
+        """Tasks not yet done, the detached ones first."""
+        return [*self._detached, *self._tasks]
+
+    def detach(self, task: asyncio.Task[Any]) -> None:
+        """Nobody waits for ``task`` any more, nor does the end of the run."""
+        if self._tasks.pop(cast("Task[Any]", task), self) is None:
+            self._detached[cast("Task[Any]", task)] = None
 
     @property
     def generators(self) -> list[AsyncGenerator[object, object]]:
@@ -184,13 +218,17 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return list(self._generators.values())
 
     def _generator_started(self, generator: AsyncGenerator[object, object]) -> None:
-        # kept until the run ends: a finalizer would run its ``finally`` whenever the collector pleases (R25)
+        # kept until it is exhausted: a finalizer would run its ``finally`` whenever the collector pleases (R25)
+        if len(self._generators) >= self._many_generators:
+            self._generators = {key: kept for key, kept in self._generators.items() if kept.ag_frame is not None}  # type: ignore[attr-defined]
+            self._many_generators = 64 + 2 * len(self._generators)
         self._generators[id(generator)] = generator
 
     def forget(self) -> None:
         """Let go of everything that the run held."""
         self._ready.clear()
         self._tasks.clear()
+        self._detached.clear()
         self._generators.clear()
 
     # --- asyncio's side ----------------------------------------------------------------------------------------------
@@ -203,7 +241,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        if not self.active:
+        if asyncio._get_running_loop() is not self:
             _outside("call_soon()")
         handle = asyncio.Handle(callback, args, self, context)
         if not self.dropping:
@@ -220,8 +258,11 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def call_later(
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        if not self.active:
+        if asyncio._get_running_loop() is not self:
             _outside("call_later()")
+        delay = min(float(delay), FOREVER)  # as the log gives it back: there 5 is 5.0
+        if math.isnan(delay):
+            raise ValueError("a delay can't be NaN")
         timer = Timer(self._time + delay, callback, args, self, context)
         if self.dropping:
             return timer
@@ -238,7 +279,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return self.call_later(when - self._time, callback, *args, context=context)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:  # how a handle tells its loop
-        if self.active and not self.dropping:
+        if asyncio._get_running_loop() is not self:
+            _outside("a timer's cancel()")
+        if not self.dropping:
             self.host.cancel_timer(cast("Timer", handle))
 
     @override
@@ -254,7 +297,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
         **kwargs: Any,
     ) -> Task[T]:
-        if not self.active:
+        if asyncio._get_running_loop() is not self:
             _outside("create_task()")
         if kwargs.pop("eager_start", None):
             raise NonDeterminismError("eager tasks are not supported in a workflow; leave eager_start out")
@@ -264,7 +307,10 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return task
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.pop(cast("Task[Any]", task), None)
+        if self._tasks.pop(cast("Task[Any]", task), self) is self:
+            self._detached.pop(cast("Task[Any]", task), None)
+        if task._log_traceback:  # type: ignore[attr-defined]  # it failed, and so far nobody has asked
+            self.host.task_failed(task)
 
     @override
     def call_exception_handler(self, context: dict[str, Any]) -> None:
@@ -296,8 +342,13 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     @override
     async def shutdown_asyncgens(self) -> None:
-        for generator in self.generators:
-            await generator.aclose()
+        while self._generators:
+            generator = self._generators.pop(next(iter(self._generators)))
+            try:
+                await generator.aclose()
+            except Exception as error:
+                name = getattr(generator, "__qualname__", "a generator")
+                self.call_exception_handler({"message": f"{name} could not be closed", "exception": error})
 
     @override
     def get_task_factory(self) -> None:

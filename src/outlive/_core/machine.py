@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import gc
 import logging
+import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar, cast
 
@@ -28,9 +29,12 @@ from outlive.model import commands as cmd
 from outlive.model import events as ev
 from outlive.model.commands import Command
 from outlive.model.durations import FOREVER
-from outlive.model.ids import RunId
+from outlive.model.ids import RunId, TokenHash
 
 T = TypeVar("T")
+
+MAX_SWEEPS: Final = 1_000
+"""Clean-up that begins tasks whose clean-up begins tasks is never idle either (R28)."""
 
 INERT_LIMIT: Final = 100
 """From this many inert calls on, a dropped run's awaits suspend instead of raising: a loop around a bare ``except`` ends (R24)."""
@@ -69,25 +73,28 @@ class Open:
 class StepFuture(Future[T]):
     """The result of a step. Cancelling it is a request: it is over when the attempt is (R6)."""
 
-    __slots__ = ("_machine", "_ref")
+    __slots__ = ("_machine", "_message", "_ref")
 
     def __init__(self, machine: Machine, ref: int) -> None:
         super().__init__(loop=machine.loop)
         self._machine = machine
+        self._message: object = None
         self._ref = ref
 
     @override
     def cancel(self, msg: Any | None = None) -> bool:
         if self.done():
             return False
-        if self._machine.loop.dropping:
+        loop = self._machine.loop
+        if loop.dropping or asyncio._get_running_loop() is not loop:
             return super().cancel(msg)
+        self._message = msg
         self._machine.cancel_step(self._ref)
         return True
 
     def cancel_now(self) -> None:
         """The attempt has ended."""
-        super().cancel()
+        super().cancel(self._message)
 
 
 class WaitingFuture(Future[T]):
@@ -102,11 +109,11 @@ class WaitingFuture(Future[T]):
 
     @override
     def cancel(self, msg: Any | None = None) -> bool:
-        if self.done():
+        if not super().cancel(msg):
             return False
         if not self._machine.loop.dropping:
             self._machine.withdraw(self._ref)
-        return super().cancel(msg)
+        return True
 
 
 class Machine:
@@ -134,7 +141,7 @@ class Machine:
         self.seed = Seed(created.seed)
         self.codec = codec
         self.guard = guard
-        self.loop = DeterministicLoop(self, guard)
+        self.loop = DeterministicLoop(self, guard, first_order=self.seed.first_order())
         self.loop.on_exception = self._on_exception
         self.open: dict[int, Open] = {}
         self.issued: list[Issued] = []
@@ -152,7 +159,9 @@ class Machine:
         self._out: list[Command] = []
         self._main: asyncio.Task[object] | None = None
         self._outcome: ev.RunOutcome | None = None
-        self._closing = False
+        self._sweep: list[asyncio.Task[Any]] = []
+        self._failed: list[weakref.ref[asyncio.Task[Any]]] = []
+        self._from_log: list[BaseException] = []
         self._cancel_requested = False
         self._inert_calls = 0
         self._fatal: BaseException | None = None
@@ -194,14 +203,10 @@ class Machine:
         return out
 
     def _drain(self) -> None:
-        while True:
-            try:
-                return self.loop.drain()
-            except SystemExit:
-                continue  # the task that raised it has it as its exception; it says nothing to this process
-            except KeyboardInterrupt as interrupt:
-                self._fatal = interrupt
-                return
+        try:
+            self.loop.drain()
+        except KeyboardInterrupt as interrupt:
+            self._fatal = interrupt
 
     # --- what events do ----------------------------------------------------------------------------------------------
 
@@ -232,8 +237,8 @@ class Machine:
                 return self._cancel
             case ev.StepCompleted() | ev.StepFailed() | ev.StepCancelled():
                 return self._step_ended(event)
-            case ev.WaitCompleted(ref=ref):
-                return self._wait_ended(ref)
+            case ev.WaitCompleted():
+                return self._wait_ended(event)
             case ev.HookCreated() | ev.HookConflict() | ev.HookReceived():
                 return self._hook(event)
             case ev.ChildStarted() | ev.ChildCompleted() | ev.CallCompleted() | ev.CallFailed():
@@ -261,16 +266,19 @@ class Machine:
             value = self._decode(event.result)
             return lambda: future.set_result(value)
         error = self._decode_error(cast("ev.StepFailed", event).error)
+        if isinstance(error, MemoryError | RecursionError):
+            self._from_log.append(error)  # the step met it, not this process
         return lambda: _raise_in(future, error)
 
-    def _wait_ended(self, ref: int) -> Callable[[], None]:
-        wait = self.open.pop(ref, None)
+    def _wait_ended(self, event: ev.WaitCompleted) -> Callable[[], None]:
+        wait = self.open.pop(event.ref, None)
         if wait is None or wait.withdrawn:
             return _nothing
         if isinstance(wait.target, Timer):
             timer = wait.target
             return lambda: self.loop.fire(timer)
-        due = cast("cmd.StartWait", wait.command).due
+        # one that was woken ends before its time
+        due = 0.0 if event.woken else cast("cmd.StartWait", wait.command).due
         future = cast("Future[object]", wait.future)
 
         def wake() -> None:
@@ -326,23 +334,64 @@ class Machine:
         if main is None or not main.done() or self.ended or self._fatal is not None:
             return
         if self._outcome is None:
-            outcome = outcomes.of_body(main, self.codec, cancel_requested=self._cancel_requested)
-            if isinstance(outcome, BaseException):
-                self._fatal = outcome
+            self._outcome = outcomes.of_body(main, self.codec, cancel_requested=self._cancel_requested)
+        for _ in range(MAX_SWEEPS):
+            if not all(task.done() for task in self._sweep):
                 return
-            self._outcome = outcome
-            for task in self.loop.tasks:
-                task.cancel()
+            self._sweep = self._next_sweep()
+            if not self._sweep:
+                break
             self._drain()
-        if not self.loop.tasks and self.loop.generators and not self._closing:
-            self._closing = True
-            self.loop.create_task(self.loop.shutdown_asyncgens())
-            self._drain()
-        if not self.loop.tasks:
-            self.ended = True
-            unretrieved = tuple(self.unretrieved)
-            outcome = outcomes.with_unretrieved(self._outcome, unretrieved) if unretrieved else self._outcome
-            self._out.append(cmd.EndRun(outcome))
+            if self._fatal is not None:
+                return
+        else:
+            raise NeverIdle
+        self.ended = True
+        unretrieved = self._report_failed()
+        outcome = outcomes.with_unretrieved(self._outcome, unretrieved) if unretrieved else self._outcome
+        self._out.append(cmd.EndRun(outcome))
+
+    def _next_sweep(self) -> list[asyncio.Task[Any]]:
+        """What must end before the run does: first all tasks, then those that their clean-up began, then generators."""
+        tasks: list[asyncio.Task[Any]] = list(self.loop.tasks)
+        for task in tasks:
+            task.cancel()
+        if not tasks and self.loop.generators:
+            tasks.append(self.loop.create_task(self.loop.shutdown_asyncgens()))
+        return tasks
+
+    def task_failed(self, task: asyncio.Task[Any]) -> None:
+        """A task ended with an exception; whether anybody will retrieve it, the end of the run will show."""
+        error = task._exception  # type: ignore[attr-defined]  # asking for it counts as retrieving it
+        if self._met(error):
+            self._fatal = error
+        self._failed.append(weakref.ref(task))
+
+    def _met(self, error: BaseException) -> bool:
+        """Whether ``error`` says something of this process and nothing of the workflow (R12)."""
+        if isinstance(error, BaseExceptionGroup):
+            return any(self._met(part) for part in cast("BaseExceptionGroup[BaseException]", error).exceptions)
+        return isinstance(error, MemoryError | RecursionError) and not any(error is known for known in self._from_log)
+
+    def _report_failed(self) -> tuple[str, ...]:
+        """Exceptions that nobody retrieved, also those that a reference cycle keeps from being collected."""
+        for failed in self._failed:
+            task = failed()
+            if task is not None and task._log_traceback:  # type: ignore[attr-defined]  # asyncio's own mark
+                task._log_traceback = False  # type: ignore[attr-defined]
+                message = f"{type(task).__name__} exception was never retrieved"
+                self._on_exception({"message": message, "exception": task._exception})  # type: ignore[attr-defined]
+        self._failed.clear()
+        return tuple(self.unretrieved)
+
+    def undelivered(self) -> tuple[tuple[TokenHash, ev.HookReceived], ...]:
+        """Payloads for tokens that users chose which nobody received: the next link of the chain gets them."""
+        return tuple(
+            (item.command.token_hash, received)
+            for item in self.open.values()
+            if isinstance(item.command, cmd.OpenHook) and item.command.token and not item.withdrawn
+            for received in cast("outcomes.HookTarget", item.target).undelivered()
+        )
 
     def _on_exception(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -358,25 +407,32 @@ class Machine:
     def issue(self, kind: str, name: str, digest: str) -> int:
         """Give the next command its ref. Inert when the run has been dropped (R24)."""
         if self.loop.dropping:
-            raise Inert
+            self._inert()
+            return 0
         self.issued.append(Issued(kind, name, digest, self._trace() if self._trace is not None else ""))
         return len(self.issued)
 
     def put(self, command: Command) -> None:
-        self._out.append(command)
+        if not self.loop.dropping:
+            self._out.append(command)
 
     def call(self, command: Command, future: Future[T], ref: int, target: object = None) -> Future[T]:
         """Put out a command whose answer settles ``future``."""
-        self.open[ref] = Open(command, future, target)
-        self._out.append(command)
+        if not self.loop.dropping:
+            self.open[ref] = Open(command, future, target)
+            self._out.append(command)
         return future
 
     async def suspend_if_inert(self) -> None:
         """Await before anything durable: ends a clean-up that loops around its own failure (R24)."""
         if self.loop.dropping:
-            self._inert_calls += 1
-            if self._inert_calls >= INERT_LIMIT:
-                await self.loop.create_future()
+            self._inert()
+            await self.loop.create_future()
+
+    def _inert(self) -> None:
+        """Whoever calls this is no longer there. Past the limit it gets an answer, so that it comes to its next await."""
+        self._inert_calls += 1
+        if self._inert_calls < INERT_LIMIT:
             raise Inert
 
     def wait(self, delay: float) -> Future[None]:
@@ -386,7 +442,6 @@ class Machine:
         return self.call(command, WaitingFuture[None](self, ref), ref)
 
     def start_timer(self, handle: Timer, delay: float) -> None:
-        delay = min(delay, FOREVER)
         handle.ref = self.issue("timer", "", repr(delay))
         command = cmd.StartWait(
             ref=handle.ref, kind="timer", delay=delay, due=min(self.loop.time() + delay, FOREVER)
@@ -419,7 +474,8 @@ class Machine:
     def patched(self, patch: str) -> bool:
         """R38: one answer per run and id; True if the marker is in the log or this is its end."""
         if self.loop.dropping:
-            raise Inert
+            self._inert()
+            return False
         answer = self._patches.get(patch)
         if answer is None:
             answer = patch in self._markers or not self.replaying

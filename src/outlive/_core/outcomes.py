@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -19,6 +19,7 @@ from outlive.model.ids import RunId
 class HookTarget(Protocol):
     """What events of a hook are for."""
 
+    def undelivered(self) -> list[ev.HookReceived]: ...
     def prepare(self, event: ev.HookCreated | ev.HookConflict | ev.HookReceived) -> Callable[[], None]: ...
 
 
@@ -28,8 +29,8 @@ class Raise(Struct):
     error: BaseException
 
 
-def of_body(main: asyncio.Task[object], codec: Codec, *, cancel_requested: bool) -> ev.RunOutcome | BaseException:
-    """How the body ended (R7, R8); an exception that says nothing of the workflow is given as it is (R12)."""
+def of_body(main: asyncio.Task[object], codec: Codec, *, cancel_requested: bool) -> ev.RunOutcome:
+    """How the body ended (R7, R8)."""
     if main.cancelled():
         if cancel_requested:
             return ev.RunCancelled()
@@ -40,11 +41,12 @@ def of_body(main: asyncio.Task[object], codec: Codec, *, cancel_requested: bool)
             return ev.RunCompleted(result=Raw(codec.encode(main.result(), what="result")))
         except errors.SerializationError as refused:
             return ev.RunFailed(error=Raw(codec.encode_exception(refused)))
-    if isinstance(error, MemoryError | RecursionError):
-        return error
-    if isinstance(error, ContinueAsNew):
+    alone = error
+    while isinstance(alone, BaseExceptionGroup) and len(alone.exceptions) == 1:  # out of an `async with TaskGroup()`
+        alone = cast("BaseExceptionGroup[BaseException]", alone).exceptions[0]
+    if isinstance(alone, ContinueAsNew):
         try:
-            return ev.RunContinued(input=Raw(codec.encode(dict(error.arguments), what="continue_as_new")))
+            return ev.RunContinued(input=Raw(codec.encode(dict(alone.arguments), what="continue_as_new")))
         except errors.SerializationError as refused:
             return ev.RunFailed(error=Raw(codec.encode_exception(refused)))
     return ev.RunFailed(error=Raw(codec.encode_exception(error)))

@@ -22,6 +22,10 @@ class Seed:
         """32 bytes that belong to ``purpose`` and ``number`` alone."""
         return hmac.digest(self._key, f"{purpose}:{number}".encode(), "sha256")
 
+    def first_order(self) -> int:
+        """Where the hashes of this run's tasks begin: far from those of other runs, and the same on replay (R21)."""
+        return int.from_bytes(self.derive("order", 0)[:5], "big") << 20
+
     def draw(self, purpose: str) -> bytes:
         """The next 32 bytes for ``purpose``; the order of calls decides, as on replay."""
         number = self._counts.get(purpose, 0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar, cast, overload
 
 from typing_extensions import override
 
+from outlive._core.authoring import is_step
 from outlive._core.context import current, now
 from outlive.model.durations import Delay, seconds, until
 
@@ -30,7 +32,7 @@ class Durable(Coroutine[Any, Any, T]):
 
     __slots__ = ("_begin", "_inner", "_take_back")
 
-    def __init__(self, begin: Callable[[], Coroutine[Any, Any, T]], take_back: Callable[[T], None] | None = None) -> None:
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, T]], take_back: Callable[[], None] | None = None) -> None:
         self._begin = begin
         self._inner: Coroutine[Any, Any, T] | None = None
         self._take_back = take_back
@@ -58,10 +60,10 @@ class Durable(Coroutine[Any, Any, T]):
         if self._inner is not None:
             self._inner.close()
 
-    def take_back(self, value: T) -> None:
-        """It was given ``value`` and lost all the same: ``value`` goes to the next who waits."""
+    def take_back(self) -> None:
+        """It ended and lost all the same: what it was given goes to the next who waits."""
         if self._take_back is not None:
-            self._take_back(value)
+            self._take_back()
 
 
 @overload
@@ -161,7 +163,11 @@ async def _race(names: list[str], aws: list[Awaitable[Any]]) -> Any:
     except asyncio.CancelledError:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            for contestant, task in reversed(list(zip(contestants, tasks, strict=True))):
+                _discard(contestant, task)
         raise
     for place in reversed(range(len(tasks))):
         if place != winner:
@@ -177,14 +183,21 @@ def _contestant(aw: Awaitable[T]) -> Awaitable[T]:
 
 
 def _withdraw(contestant: Awaitable[Any], task: asyncio.Future[Any]) -> None:
-    if not isinstance(contestant, Durable):
-        task.add_done_callback(_discard)
-    elif not task.done():
+    """It lost: what only waits leaves, what works runs on."""
+    if task.done():
+        _discard(contestant, task)
+        return
+    task.add_done_callback(functools.partial(_discard, contestant))
+    machine = current()
+    if isinstance(contestant, Durable):
         task.cancel()
-    elif not task.cancelled() and task.exception() is None:
-        contestant.take_back(task.result())
+    elif machine is not None and is_step(contestant):
+        machine.loop.detach(cast("asyncio.Task[Any]", task))  # the run ends without it (R5)
 
 
-def _discard(task: asyncio.Future[Any]) -> None:
-    if not task.cancelled():
+def _discard(contestant: Awaitable[Any], task: asyncio.Future[Any]) -> None:
+    """Nobody wants to know how it ended."""
+    if task.done() and not task.cancelled():
         task.exception()  # retrieved, so that nobody reports it
+        if isinstance(contestant, Durable):
+            contestant.take_back()

@@ -7,6 +7,7 @@ committed, and only then shown to the body, whose commands lead to the next fact
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol, assert_never
@@ -25,7 +26,7 @@ from outlive.model import commands as cmd
 from outlive.model import entries as en
 from outlive.model import events as ev
 from outlive.model.commands import CallStep, Command, StartWait
-from outlive.model.ids import RunId
+from outlive.model.ids import RunId, TokenHash
 from outlive.stores.protocol import Clock
 
 log: Final = logging.getLogger("outlive.worker")
@@ -302,6 +303,7 @@ class HotRun:
             take=self._take and not self._parking,
             ack=tuple(self._ack),
             release=release and not self._proposals,
+            undelivered=self._undelivered() if isinstance(ending, ev.RunContinued) else (),
             next_link=self.owner.next_link(self, ending) if isinstance(ending, ev.RunContinued) else None,
         )
         if not self._proposals:
@@ -310,6 +312,9 @@ class HotRun:
         self._take = self._release = False
         self._in_flight = commit
         return commit, sum(_size(proposal) for proposal in proposals)
+
+    def _undelivered(self) -> tuple[tuple[TokenHash, ev.HookReceived], ...]:
+        return self.machine.undelivered() if self.machine is not None else ()
 
     def put_back(self) -> None:
         commit, self._in_flight = self._in_flight, None
@@ -338,6 +343,9 @@ class HotRun:
                 self.park("the store refused to write it", reason)
             case _:
                 raise AssertionError(f"{outcome} is not the outcome of a run's commit")
+
+    def failed(self, error: Exception) -> None:
+        self.park("an internal error of Outlive: please report it", "".join(traceback.format_exception(error)))
 
     def _committed(self, commit: en.RunCommit, outcome: en.Committed) -> None:
         self.seq = outcome.seq

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from outlive.errors import StoreError, StoreUnavailable
 from outlive.model.entries import Entry, Outcome, RunCommit
@@ -37,9 +37,21 @@ class Source(Protocol):
         """The commit that was collected last has this outcome."""
         ...
 
+    def failed(self, error: Exception) -> None:
+        """What followed the commit went wrong in a way it should not."""
+        ...
+
     def put_back(self) -> None:
         """The commit that was collected last did not happen; it will be collected again."""
         ...
+
+
+class Request(NamedTuple):
+    """An entry of somebody outside."""
+
+    entry: Entry
+    done: asyncio.Future[Outcome]
+    then: Callable[[Outcome], None]
 
 
 class Journal:
@@ -52,7 +64,7 @@ class Journal:
         self._store = store
         self._dirty: dict[Source, None] = {}
         self._lazy: dict[Source, None] = {}
-        self._requests: list[tuple[Entry, asyncio.Future[Outcome]]] = []
+        self._requests: list[Request] = []
         self._scheduled = False
         self._task: asyncio.Task[list[Outcome]] | None = None
         self._down = False
@@ -76,21 +88,25 @@ class Journal:
         self._dirty.pop(source, None)
         self._lazy.pop(source, None)
 
-    async def request(self, entry: Entry) -> Outcome:
+    async def request(self, entry: Entry, *, then: Callable[[Outcome], None] = lambda _outcome: None) -> Outcome:
         """Write ``entry`` of somebody outside; its outcome, once it is durable.
+
+        ``then`` is told of the outcome even if the caller has left by then: what was written has consequences.
 
         Raises:
             StoreUnavailable: It was not written.
         """
         if self.failure is not None:
             raise StoreUnavailable(str(self.failure)) from self.failure
+        if self._closed:
+            raise StoreUnavailable("the engine is closed")
         loop = asyncio.get_running_loop()
         while len(self._requests) >= MAX_WAITING:
             room: asyncio.Future[None] = loop.create_future()
             self._room.append(room)
             await room
         done: asyncio.Future[Outcome] = loop.create_future()
-        self._requests.append((entry, done))
+        self._requests.append(Request(entry, done, then))
         self._schedule()
         # a caller who leaves takes nothing back: what was sent may be durable already
         return await asyncio.shield(done)
@@ -107,9 +123,9 @@ class Journal:
         self._closed = True
         if self._task is not None:
             await asyncio.wait([self._task])
-        for _, done in self._requests:
-            if not done.done():
-                done.set_exception(StoreUnavailable("the engine was closed before this was written"))
+        for request in self._requests:
+            if not request.done.done():
+                request.done.set_exception(StoreUnavailable("the engine was closed before this was written"))
 
     # --- what goes out -----------------------------------------------------------------------------------------------
 
@@ -118,11 +134,11 @@ class Journal:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
 
-    def _take(self) -> tuple[list[Source], list[tuple[Entry, asyncio.Future[Outcome]]], list[Entry]]:
+    def _take(self) -> tuple[list[Source], list[Request], list[Entry]]:
         """The next batch: requests first, so that a knock takes in what was just delivered."""
         requests = self._requests[:MAX_ENTRIES]
         del self._requests[: len(requests)]
-        entries = [entry for entry, _ in requests]
+        entries = [request.entry for request in requests]
         sources: list[Source] = []
         size = 0
         for waiting in (self._dirty, self._lazy):
@@ -162,7 +178,7 @@ class Journal:
     def _committed(
         self,
         sources: list[Source],
-        requests: list[tuple[Entry, asyncio.Future[Outcome]]],
+        requests: list[Request],
         task: asyncio.Task[list[Outcome]],
     ) -> None:
         self._task = None
@@ -181,17 +197,23 @@ class Journal:
     def _settle(
         self,
         sources: Sequence[Source],
-        requests: Sequence[tuple[Entry, asyncio.Future[Outcome]]],
+        requests: Sequence[Request],
         outcomes: list[Outcome],
     ) -> None:
         if self._down:
             log.warning("the store can be written again")
         self.failure, self._down, self._pause = None, False, FIRST_PAUSE
-        for (_, done), outcome in zip(requests, outcomes, strict=False):
-            if not done.done():
-                done.set_result(outcome)
+        for request, outcome in zip(requests, outcomes, strict=False):
+            request.then(outcome)
+            if not request.done.done():
+                request.done.set_result(outcome)
         for source, outcome in zip(sources, outcomes[len(requests) :], strict=True):
-            source.settled(outcome)
+            try:
+                source.settled(outcome)
+            except Exception as error:
+                # one run's trouble, even a bug of ours, must not keep the others of its batch from going on
+                log.critical("can't go on with a run after its commit", exc_info=error)
+                source.failed(error)
         for room in self._room:
             if not room.done():
                 room.set_result(None)
@@ -208,7 +230,7 @@ class Journal:
         self._idle.clear()
 
     def _failed(
-        self, sources: Sequence[Source], requests: Sequence[tuple[Entry, asyncio.Future[Outcome]]], error: StoreError
+        self, sources: Sequence[Source], requests: Sequence[Request], error: StoreError
     ) -> None:
         """Nothing of the batch happened. Requests are told; what runs have found stays, and is tried again until it is written."""
         failure = error if isinstance(error, StoreUnavailable) else StoreUnavailable(str(error))
@@ -219,10 +241,10 @@ class Journal:
         for source in sources:
             source.put_back()
             self._dirty[source] = None
-        for _, done in (*requests, *self._requests):
-            if not done.done():
-                done.set_exception(StoreUnavailable(str(error)))
-                done.exception()  # its caller may have left
+        for request in (*requests, *self._requests):
+            if not request.done.done():
+                request.done.set_exception(StoreUnavailable(str(error)))
+                request.done.exception()  # its caller may have left
         self._requests.clear()
         self._rest()
         asyncio.get_running_loop().call_later(self._pause, self._retry)

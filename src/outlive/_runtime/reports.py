@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from outlive._core.dropping import drop
@@ -12,23 +16,49 @@ from outlive._core.machine import Machine, NeverIdle
 from outlive._core.matching import describe_issued
 from outlive._core.signals import Discarded, Diverged, Undecodable
 from outlive._runtime import versions
+from outlive.model import events as ev
 
 if TYPE_CHECKING:
     from outlive._runtime.hotrun import HotRun
 
-_OURS: Final = str(Path(__file__).parent.parent)
-_ASYNCIO: Final = str(Path(sys.modules["asyncio"].__file__ or "").parent)
+_OURS: Final = str(Path(__file__).parent.parent) + os.sep
+_ASYNCIO: Final = str(Path(asyncio.__file__).parent) + os.sep
+_CALLBACK: Final = asyncio.Handle._run.__code__  # all loops run their callbacks in this frame
+_ORIGIN_DEPTH: Final = 12
+
+
+def user_frame() -> FrameType | None:
+    """The nearest frame of the body that is the user's; None where a task of ours was made from a call of the user's (``gather``)."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not _CALLBACK:
+        if not frame.f_code.co_filename.startswith((_OURS, _ASYNCIO)):
+            return frame
+        frame = frame.f_back
+    return None
 
 
 def call_site() -> str:
-    """``file:line`` of the nearest frame that is the user's."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
+    """``file:line`` where the body asks for what it asks for now."""
+    frame = user_frame()
+    if frame is not None:
+        return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    task = asyncio.current_task()
+    coroutine = task.get_coro() if task is not None else None
+    for file, line, _ in getattr(coroutine, "cr_origin", None) or ():
         if not file.startswith((_OURS, _ASYNCIO)):
-            return f"{file}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]  # the outermost frame has none
+            return f"{file}:{line}"
     return ""
+
+
+@contextmanager
+def origins_known() -> Iterator[None]:
+    """Coroutines remember where they were made, for :func:`call_site`. It is slow."""
+    before = sys.get_coroutine_origin_tracking_depth()
+    sys.set_coroutine_origin_tracking_depth(max(before, _ORIGIN_DEPTH))
+    try:
+        yield
+    finally:
+        sys.set_coroutine_origin_tracking_depth(before)
 
 
 def divergence_report(
@@ -44,7 +74,7 @@ def divergence_report(
             ]
             if where:
                 lines.append(f"at:        {where}")
-            lines.extend(_suspicions(hot))
+            lines.extend(suspicions(hot.created))
             lines.append(
                 "Put the code back as it was, or keep both ways with patched(); the run goes on by itself when the code has changed, "
                 "or at once with: outlive wake " + hot.run
@@ -60,8 +90,8 @@ def divergence_report(
             return "it can't be replayed", f"{type(error).__name__}: {error}"
 
 
-def _suspicions(hot: HotRun) -> list[str]:
-    created = hot.created
+def suspicions(created: ev.RunCreated) -> list[str]:
+    """What differs here from where the run began, and may be the cause."""
     found: list[str] = []
     if created.python != versions.PYTHON:
         found.append(f"note:      the run began on Python {created.python}, this is {versions.PYTHON}: parked for Python {created.python}")
@@ -74,16 +104,22 @@ def _find_line(hot: HotRun, error: Diverged, build: Callable[..., Machine]) -> s
     """Replay once more, noting where each command is issued."""
     machine = build(hot, trace=call_site)
     try:
-        for recorded in hot.log:
-            machine.activate(recorded, replaying=True)
+        with origins_known():
+            for recorded in hot.log:
+                machine.activate(recorded, replaying=True)
     except (Diverged, Undecodable, NeverIdle, Discarded):
         pass  # it diverges again: now with lines
-    where = ""
-    if 0 < error.ref <= len(machine.issued):
-        command = machine.issued[error.ref - 1]
-        where = f"{command.where} ({describe_issued(command)})"
-    elif machine.issued:
-        command = machine.issued[-1]
-        where = f"after {command.where} ({describe_issued(command)})"
+    where = line_of(machine, error)
     drop(machine)
     return where
+
+
+def line_of(machine: Machine, error: Diverged) -> str:
+    """The line of the command at which a traced ``machine`` diverged."""
+    if 0 < error.ref <= len(machine.issued):
+        command = machine.issued[error.ref - 1]
+        return f"{command.where} ({describe_issued(command)})"
+    if machine.issued:
+        command = machine.issued[-1]
+        return f"after {command.where} ({describe_issued(command)})"
+    return ""

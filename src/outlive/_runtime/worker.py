@@ -223,9 +223,7 @@ class Worker:
     def adopt(self, created: en.Created, root: RunId) -> None:
         """A run that this engine has created claimed: it goes on from memory (R34)."""
         hot = HotRun(self, run=created.id, link=1, epoch=created.epoch, root=root, log=list(created.events))
-        self.hot[hot.run] = hot
-        # an activation is entered from a callback, never from the task of the caller (R27)
-        asyncio.get_running_loop().call_soon(lambda: self._wake_up(hot, fresh=True, takeover=False))
+        self._wake_up(hot, fresh=True, takeover=False)
 
     def _hatch(self, claimed: en.Claimed) -> None:
         task = asyncio.get_running_loop().create_task(self._bring_to_life(claimed))

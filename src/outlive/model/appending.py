@@ -1,4 +1,4 @@
-"""How events are added to the log of one run: numbered, timed, checked against the tables, their changes carried out."""
+"""How events are added to the log of one run: numbered, timed, checked by the tables, their changes carried out."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What an entry does to the rows of a store: the rules of a commit, the same for every backend.
 
-A store opens a transaction, carries the entries out in order on its :class:`~outlive.model.rows.Rows`, and commits. Each
-entry is judged before its first write, so a refusal needs no undoing.
+A store opens a transaction, carries the entries out in order on its :class:`~outlive.model.rows.Rows`, and commits.
+Each entry is judged before its first write, so a refusal needs no undoing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from outlive.model.rows import Rows
 
 
 class Carrier:
-    """Carries out the entries of one transaction, for ``worker``, at ``now``. ``leased``: its lease stands in this transaction."""
+    """Carries out the entries of one transaction at ``now``, for ``worker``, whose lease stands in it if ``leased``."""
 
     def __init__(self, rows: Rows, *, worker: WorkerId | None, leased: bool, now: float) -> None:
         self._rows = rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from msgspec import Struct
 
@@ -106,5 +106,5 @@ _CHANGES: Final[Mapping[type[Event], Callable[..., tuple[Change, ...]]]] = {
 
 def changes(event: Event) -> tuple[Change, ...]:
     """What the records beside the log become through ``event``."""
-    change = _CHANGES.get(type(event))
+    change = cast("Callable[[Event], tuple[Change, ...]] | None", _CHANGES.get(type(event)))
     return _NONE if change is None else change(event)

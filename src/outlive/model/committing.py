@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from msgspec import Raw
 
@@ -32,7 +32,7 @@ from outlive.model.rows import Rows, RunRow, Watcher
 _TAKES: Final = ev.TERMINAL | {ev.HookDisposed, ev.WaitCompleted}
 """What can't be appended without a look at the inbox (R15, R18)."""
 
-_BECOMES: Final[dict[type[Proposal], type[Event]]] = {
+_BECOMES: Final[dict[type[Proposal], type[Proposal]]] = {
     SpawnRun: ev.ChildStarted,
     SendPayload: ev.CallCompleted,
     RequestCancel: ev.CallCompleted,
@@ -81,6 +81,7 @@ class RunCommitting:
             rows.append(row.id, commit.link, appending.events)
         next_events: Sequence[ev.Recorded] = ()
         if commit.next_link is not None:
+            self._hand_back(commit)
             next_events = next_link(rows, commit.next_link, row, worker=self._worker, now=self._now)
         elif ends:
             self._touched.update(end(rows, row, appending.events[-1].event, now=self._now))
@@ -116,6 +117,22 @@ class RunCommitting:
             elif self._ends or not item.held:
                 taken.append(item)
         return taken, waking
+
+    def _hand_back(self, commit: RunCommit) -> None:
+        """What the ending link took in and its body never received waits for the next one, in its old place (rule 7)."""
+        named = self._rows.named_hooks(self._row.id)
+        for token_hash, received in commit.undelivered:
+            if token_hash in named:
+                item = InboxItem(
+                    id=0,
+                    kind="payload",
+                    accepted=received.accepted,
+                    link=commit.link,
+                    ref=received.ref,
+                    token_hash=token_hash,
+                    payload=received.payload,
+                )
+                self._rows.add_message(self._row.id, item)
 
     # --- proposals that become events ---
 
@@ -203,6 +220,6 @@ def _judge(row: RunRow, proposals: Sequence[Proposal]) -> None:
     status = row.status
     for proposal in proposals:
         kind: type[Proposal] = type(proposal)
-        after = RUN_TRANSITIONS[status].get(_BECOMES.get(kind) or kind)  # type: ignore[arg-type] # what is no event becomes one
+        after = RUN_TRANSITIONS[status].get(cast("type[Event]", _BECOMES.get(kind, kind)))
         assert after is not None, f"run {row.id}: {kind.__name__} may not happen while it is {status}"
         status = after

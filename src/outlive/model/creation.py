@@ -51,7 +51,7 @@ def add_run(
 
 
 def next_link(rows: Rows, new: NewRun, row: RunRow, *, worker: WorkerId | None, now: float) -> list[Recorded]:
-    """The chain goes on under the same owner. Tokens that users chose, their payloads and requests to cancel go with it (R8)."""
+    """The chain goes on under the same owner, with the tokens that users chose and requests to cancel (R8)."""
     link = row.link + 1
     for token_hash in rows.named_hooks(row.id):
         rows.readdress(row.id, token_hash, link=link, ref=0)

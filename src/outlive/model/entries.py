@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
-from outlive.model.events import Event, Parent, Payload, Recorded
+from outlive.model.events import Event, HookReceived, Parent, Payload, Recorded
 from outlive.model.ids import RunId, TokenHash, WorkerId
 
 # --- entries ---------------------------------------------------------------------------------------------------------
@@ -85,6 +85,8 @@ class RunCommit(Struct, frozen=True, kw_only=True):
     """Waking messages whose effect is among the proposals."""
     release: bool = False
     """Give up the claim with this commit (R17)."""
+    undelivered: tuple[tuple[TokenHash, HookReceived], ...] = ()
+    """With ``RunContinued``: payloads taken in for tokens that users chose and never received by the body; the next link gets them."""
     next_link: NewRun | None = None
     """With ``RunContinued``: the seed and versions of the link that follows; its id is the run's."""
 

@@ -237,13 +237,12 @@ class MemoryStore:
         ]
         carrier = Carrier(self._rows, worker=worker, leased=True, now=now)
         claimed = tuple(carrier.claim(run) for _, run in due[:limit])
-        rest = [row.wake_at for run in known if (row := self._rows.runs[run.id].row).wake_at is not None]
-        return Claims(runs=claimed, next_due=min((at for at in rest if at is not None), default=None))
+        rest = [at for row in known if (at := self._rows.runs[row.id].row.wake_at) is not None]
+        return Claims(runs=claimed, next_due=min(rest, default=None))
 
     async def knocks(self, worker: WorkerId) -> list[RunId]:
-        return [
-            run for run, kept in self._rows.runs.items() if kept.row.owner == worker and self._rows.inbox_waits(run)
-        ]
+        owned = sorted(run for run, kept in self._rows.runs.items() if kept.row.owner == worker)
+        return [run for run in owned if self._rows.inbox_waits(run)]
 
     def changed(self) -> bool:
         return False

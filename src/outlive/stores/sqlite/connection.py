@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Final, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import apsw
 import msgspec
@@ -15,7 +16,31 @@ from outlive.stores.sqlite.statements import MIGRATIONS
 
 _T = TypeVar("_T")
 
-_Value: TypeAlias = str | float | bytes | None
+Value: TypeAlias = str | float | bytes | None
+
+
+class Cursor(Protocol):
+    def fetchall(self) -> list[tuple[object, ...]]: ...
+
+
+class Connection(Protocol):
+    """What is used of ``apsw.Connection``, whose own annotations a strict checker finds partially unknown."""
+
+    @property
+    def in_transaction(self) -> bool: ...
+    def execute(self, statements: str, bindings: Sequence[Value] = (), /) -> Cursor: ...
+    def executemany(self, statements: str, bindings: Iterable[Sequence[Value]], /) -> Cursor: ...
+    def pragma(self, name: str, value: Value = ..., /) -> object: ...
+    def changes(self) -> int: ...
+    def set_busy_timeout(self, milliseconds: int, /) -> None: ...
+    def set_wal_hook(self, callable: Callable[[apsw.Connection, str, int], int], /) -> None: ...
+    def wal_checkpoint(self, dbname: str | None = ..., mode: int = ...) -> tuple[int, int]: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> object: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None: ...
+
 
 Durability: TypeAlias = Literal["power", "process"]
 
@@ -42,9 +67,9 @@ ENTRY_ERRORS: Final = (
 _log: Final = logging.getLogger("outlive.stores.sqlite")
 
 
-def connect(path: str, *, durability: Durability, wait: bool = True, reads: bool = False) -> apsw.Connection:
+def connect(path: str, *, durability: Durability, wait: bool = True, reads: bool = False) -> Connection:
     """A connection that never checkpoints by itself; with ``wait`` it waits for programs that don't queue."""
-    connection = apsw.Connection(path, statementcachesize=200)
+    connection = cast(Connection, apsw.Connection(path, statementcachesize=200))
     connection.set_busy_timeout(BUSY_MS)
     mode = connection.pragma("journal_mode")
     if mode != "wal":
@@ -67,12 +92,17 @@ def connect(path: str, *, durability: Durability, wait: bool = True, reads: bool
     return connection
 
 
-def fetch(connection: apsw.Connection, shape: type[_T], statement: str, values: Sequence[_Value] = ()) -> list[_T]:
+def fetch(
+    connection: Connection,
+    shape: type[_T],  # noqa: ARG001 - for the type checker
+    statement: str,
+    values: Sequence[Value] = (),
+) -> list[_T]:
     """All rows of a statement. ``shape`` says what the schema makes its columns; nothing is converted."""
     return cast("list[_T]", connection.execute(statement, values).fetchall())
 
 
-def migrate(connection: apsw.Connection, path: str) -> None:
+def migrate(connection: Connection, path: str) -> None:
     """Bring the schema to this version, in one transaction.
 
     Raises:
@@ -95,14 +125,10 @@ def migrate(connection: apsw.Connection, path: str) -> None:
         raise
 
 
-def _version(connection: apsw.Connection, path: str) -> int:
-    version, known = int(connection.pragma("user_version")), len(MIGRATIONS)
-    ours = connection.pragma("application_id") == _APPLICATION
-    if (
-        not ours
-        and connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_schema)").get
-        and not connection.in_transaction
-    ):
+def _version(connection: Connection, path: str) -> int:
+    version, known = cast("int", connection.pragma("user_version")), len(MIGRATIONS)
+    ours = connection.pragma("application_id") == _APPLICATION or connection.in_transaction
+    if not ours and fetch(connection, tuple[str], "SELECT name FROM sqlite_schema LIMIT 1"):
         raise ConfigurationError(f"{path} is a database of another program; give Outlive a file of its own")
     if version > known:
         raise SchemaVersion(
@@ -115,7 +141,8 @@ def _version(connection: apsw.Connection, path: str) -> int:
 def warn_of_old_sqlite(version: str) -> None:
     if tuple(int(part) for part in version.split(".")[:3]) < _SAFE:
         _log.warning(
-            "SQLite %s can corrupt a database in write-ahead mode when two connections write as the log is reset; install an apsw built with SQLite 3.51.3 or later",
+            "SQLite %s can corrupt a database in write-ahead mode when two connections write as the log is reset; "
+            "install an apsw built with SQLite 3.51.3 or later",
             version,
         )
 

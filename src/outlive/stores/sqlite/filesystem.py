@@ -10,7 +10,30 @@ from typing import Final
 from outlive.errors import ConfigurationError
 
 _NETWORK: Final = frozenset(
-    "9p afs afpfs beegfs ceph cifs coda davfs glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2 smb2 smb3 smbfs vboxsf webdav".split()
+    {
+        "9p",
+        "afs",
+        "afpfs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "pvfs2",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "webdav",
+    }
 )
 _LOCAL_FUSE: Final = frozenset({"fuseblk", "fuse.ext4", "fuse.ntfs-3g", "fuse.fuse-overlayfs", "fuse.bindfs"})
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")

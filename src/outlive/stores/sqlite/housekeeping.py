@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-import apsw
-
 from outlive.model.audit import Kept, faults, stray
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.rows import HeldHook, Watcher
 from outlive.stores.sqlite import reading
-from outlive.stores.sqlite.connection import fetch
+from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.rows import SqliteRows
 from outlive.stores.sqlite.statements import SQL
 
@@ -21,7 +19,7 @@ KEY_LIFE: Final = 7 * 86_400.0
 _PER_RUN: Final = ("prune_events", "prune_tags", "prune_keys", "prune_run")
 
 
-def prune(connection: apsw.Connection, *, ended_before: float, limit: int, now: float) -> int:
+def prune(connection: Connection, *, ended_before: float, limit: int, now: float) -> int:
     """Inside the writer's transaction."""
     ended = fetch(connection, tuple[RunId], SQL["ended"], (ended_before, limit))
     for statement in _PER_RUN:
@@ -30,7 +28,7 @@ def prune(connection: apsw.Connection, *, ended_before: float, limit: int, now: 
     return len(ended)
 
 
-def audit(connection: apsw.Connection) -> list[str]:
+def audit(connection: Connection) -> list[str]:
     """What is wrong, in one line each. Each run is read by itself, in one short read transaction."""
     found = [f"the file: {line}" for (line,) in fetch(connection, tuple[str], "PRAGMA integrity_check") if line != "ok"]
     last = RunId("")
@@ -43,7 +41,7 @@ def audit(connection: apsw.Connection) -> list[str]:
     return found
 
 
-def _faults(connection: apsw.Connection, run: RunId) -> list[str]:
+def _faults(connection: Connection, run: RunId) -> list[str]:
     rows = SqliteRows(connection)
     row = rows.run(run)
     if row is None:

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
@@ -57,7 +57,7 @@ class ProcessLocks:
         self._workers: dict[WorkerId, int] = {}
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> Generator[None, None, None]:
         """Wait in the queue of writers: SQLite's own busy handler polls, and starves some (R33)."""
         self._writer.acquire(wait=True)
         try:
@@ -72,7 +72,7 @@ class ProcessLocks:
         self._writer.release()
 
     @contextlib.contextmanager
-    def checkpointing(self) -> Iterator[bool]:
+    def checkpointing(self) -> Generator[bool, None, None]:
         """True inside if nobody else checkpoints now."""
         held = self._checkpoint.acquire(wait=False)
         try:
@@ -162,7 +162,7 @@ def detach(locks: ProcessLocks) -> None:
 
 def _forget() -> None:
     """A child of fork has none of its parent's locks, and its copies of the descriptors keep none alive."""
-    global _opening  # noqa: PLW0603 - the parent may have forked while another thread held it
+    global _opening  # the parent may have forked while another thread held it
     _opening = threading.Lock()
     for locks in _open.values():
         locks.close()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-import apsw
 import msgspec
 
 from outlive.model.events import Parent, Recorded, WaitKind, decode_event
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, RunRecord, RunStatus, WaitRecord
 from outlive.stores.protocol import RunFilter
-from outlive.stores.sqlite.connection import fetch
+from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.statements import SQL
 
 _parents: Final = msgspec.json.Decoder(Parent)
@@ -40,18 +39,18 @@ _HOOK: Final = tuple[TokenHash, RunId, int, int, str, str, float, int]
 _tags: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
-def log(connection: apsw.Connection, run: RunId, link: int, *, after: int, limit: int | None) -> list[Recorded]:
+def log(connection: Connection, run: RunId, link: int, *, after: int, limit: int | None) -> list[Recorded]:
     values = (run, link, after, -1 if limit is None else limit)
     rows = fetch(connection, tuple[int, float, str, WorkerId, int], SQL["log"], values)
     return [Recorded(seq, time, decode_event(event), worker, epoch) for seq, time, event, worker, epoch in rows]
 
 
-def run(connection: apsw.Connection, run: RunId) -> RunRecord | None:
+def run(connection: Connection, run: RunId) -> RunRecord | None:
     found = fetch(connection, _RECORD, SQL["record"], (run,))
     return _record(*found[0]) if found else None
 
 
-def runs(connection: apsw.Connection, where: RunFilter) -> list[RunRecord]:
+def runs(connection: Connection, where: RunFilter) -> list[RunRecord]:
     return [_record(*row) for row in fetch(connection, _RECORD, *list_query(where))]
 
 
@@ -74,27 +73,28 @@ def list_query(where: RunFilter) -> tuple[str, tuple[str | float, ...]]:
             conditions.append(f"r.{column} = ?")
             values.append(str(value))
     if where.before is not None:
-        conditions.append(f"{place} < (SELECT created_at, id FROM runs WHERE id = ?)")
+        conditions.append(f"{place} < (SELECT created_at, id FROM runs WHERE id = ?)")  # noqa: S608 - constants; values are bound
         values.append(where.before)
     condition = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     columns = SQL["record"].partition("FROM")[0]
-    return f"{columns} FROM {tables} {condition} ORDER BY {order} LIMIT ?", (*values, where.limit)
+    statement = f"{columns} FROM {tables} {condition} ORDER BY {order} LIMIT ?"
+    return statement, (*values, where.limit)
 
 
-def waits(connection: apsw.Connection, run: RunId) -> list[WaitRecord]:
+def waits(connection: Connection, run: RunId) -> list[WaitRecord]:
     return [WaitRecord(*row) for row in fetch(connection, _WAIT, SQL["waits"], (run,))]
 
 
-def hooks(connection: apsw.Connection, run: RunId) -> list[HookRecord]:
+def hooks(connection: Connection, run: RunId) -> list[HookRecord]:
     return [HookRecord(*row) for row in fetch(connection, _HOOK, SQL["hooks"], (run,))]
 
 
-def hook(connection: apsw.Connection, token_hash: TokenHash) -> HookRecord | None:
+def hook(connection: Connection, token_hash: TokenHash) -> HookRecord | None:
     found = fetch(connection, _HOOK, SQL["hook_record"], (token_hash,))
     return HookRecord(*found[0]) if found else None
 
 
-def knocks(connection: apsw.Connection, worker: WorkerId) -> list[RunId]:
+def knocks(connection: Connection, worker: WorkerId) -> list[RunId]:
     return [run for (run,) in fetch(connection, tuple[RunId], SQL["knocks"], (worker,))]
 
 

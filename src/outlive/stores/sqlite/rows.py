@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-import apsw
 import msgspec
 from msgspec import Raw, Struct
 
@@ -15,7 +14,7 @@ from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.inbox import EndStatus, InboxItem, MessageKind
 from outlive.model.records import RunStatus
 from outlive.model.rows import Answered, HeldHook, RunRow, Watcher
-from outlive.stores.sqlite.connection import fetch
+from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.statements import SQL
 
 _STATUS: Final = {status.value: status for status in RunStatus}
@@ -63,7 +62,7 @@ _bodies: msgspec.json.Decoder[_Body] = msgspec.json.Decoder(_Body)
 class SqliteRows:
     """Every write of a run checks what was read; a row that is not as it was is a broken invariant, not a lost race."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._execute = connection.execute
         self._many = connection.executemany

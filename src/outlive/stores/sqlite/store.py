@@ -22,7 +22,15 @@ from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, RunRecord, WaitRecord
 from outlive.stores.protocol import Clock, RunFilter
 from outlive.stores.sqlite import housekeeping, locks, reading
-from outlive.stores.sqlite.connection import Durability, connect, migrate, translated, warn_of_old_sqlite
+from outlive.stores.sqlite.connection import (
+    BUSY_MS,
+    Connection,
+    Durability,
+    connect,
+    migrate,
+    translated,
+    warn_of_old_sqlite,
+)
 from outlive.stores.sqlite.filesystem import mounts, refuse_network
 from outlive.stores.sqlite.writing import Writer
 
@@ -33,6 +41,9 @@ INLINE_LIMIT: Final = 8
 
 _CHECKPOINT_PAGES: Final = 1_000
 _LARGEST_WAL: Final = 64 * 2**20
+_RESTART_PAGES: Final = 4_000
+_READERS_MS: Final = 20
+"""How long to wait for readers to leave the log: writers wait meanwhile."""
 
 _log: Final = logging.getLogger("outlive.stores.sqlite")
 
@@ -107,7 +118,7 @@ class SQLiteStore:
         opened.after_write()
         return result
 
-    async def _read(self, call: Callable[[apsw.Connection], _T]) -> _T:
+    async def _read(self, call: Callable[[Connection], _T]) -> _T:
         opened = self._use()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(opened.reader_thread, self._guarded, lambda: call(opened.reader))
@@ -214,7 +225,7 @@ class _Opened:
         self._path = path
         self._clock = clock
         self.locks = locks.attach(path)
-        connections: list[apsw.Connection] = []
+        connections: list[Connection] = []
         try:
             with self.locks.writing():
                 writer = connect(path, durability=durability)
@@ -237,6 +248,7 @@ class _Opened:
         self._beating = threading.Lock()
         self._version: int | None = None
         self._checkpoint_at = _CHECKPOINT_PAGES
+        self._wal_pages = 0
         self.writer_thread = ThreadPoolExecutor(1, thread_name_prefix="outlive-sqlite-write")
         self.reader_thread = ThreadPoolExecutor(1, thread_name_prefix="outlive-sqlite-read")
 
@@ -269,23 +281,30 @@ class _Opened:
     # --- the write-ahead log ---
 
     def after_write(self) -> None:
-        if self.writer.wal_pages >= self._checkpoint_at:
-            self._checkpoint_at = self.writer.wal_pages + _CHECKPOINT_PAGES
+        pages = self.writer.wal_pages
+        if pages < self._wal_pages:
+            self._checkpoint_at = _CHECKPOINT_PAGES  # the log has begun anew
+        self._wal_pages = pages
+        if pages >= self._checkpoint_at:
+            self._checkpoint_at = pages + _CHECKPOINT_PAGES
             with contextlib.suppress(RuntimeError):  # the store is closing: the last connection checkpoints by itself
                 self.reader_thread.submit(self._checkpoint)
 
     def _checkpoint(self) -> None:
-        """Copy the log into the database without stopping anybody; cut it off when it has grown too long all the same."""
+        """Copy the log into the database while others write; then, if they never pause, stop them for a moment to begin it anew."""
         with self.locks.checkpointing() as ours:
             if not ours:
                 return
             try:
-                pages, copied = self.reader.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-                if pages * self.writer.page_size > _LARGEST_WAL:
+                pages, _ = self.reader.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                cut = pages * self.writer.page_size > _LARGEST_WAL
+                if cut or pages >= _RESTART_PAGES:
+                    self.reader.set_busy_timeout(_READERS_MS)
                     with self.locks.writing():
-                        self.reader.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-                    pages = copied = 0
-                if pages == copied:
-                    self._checkpoint_at = _CHECKPOINT_PAGES  # the next writer begins the log anew
-            except apsw.Error as error:  # a commit is durable without it; the next one asks again
-                _log.warning("checkpoint of %s put off: %s", self._path, error)
+                        self.reader.wal_checkpoint(
+                            mode=apsw.SQLITE_CHECKPOINT_TRUNCATE if cut else apsw.SQLITE_CHECKPOINT_RESTART
+                        )
+            except apsw.Error as error:  # a commit is durable without it; a later one asks again
+                _log.info("checkpoint of %s put off: %s", self._path, error)
+            finally:
+                self.reader.set_busy_timeout(BUSY_MS)

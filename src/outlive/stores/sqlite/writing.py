@@ -6,8 +6,8 @@ import contextlib
 import json
 import logging
 import secrets
-from collections.abc import Collection, Iterator, Sequence
-from typing import Final
+from collections.abc import Collection, Generator, Sequence
+from typing import Final, cast
 
 import apsw
 
@@ -17,7 +17,7 @@ from outlive.model.entries import Claimed, Claims, Entry, Outcome, Rejected
 from outlive.model.ids import RunId, WorkerId
 from outlive.stores.protocol import Clock
 from outlive.stores.sqlite import housekeeping
-from outlive.stores.sqlite.connection import BUSY_MS, ENTRY_ERRORS, Durability, connect, fetch
+from outlive.stores.sqlite.connection import BUSY_MS, ENTRY_ERRORS, Connection, Durability, connect, fetch
 from outlive.stores.sqlite.locks import ProcessLocks
 from outlive.stores.sqlite.rows import SqliteRows
 from outlive.stores.sqlite.statements import SQL
@@ -32,7 +32,7 @@ class Writer:
 
     def __init__(
         self,
-        connection: apsw.Connection,
+        connection: Connection,
         *,
         path: str,
         clock: Clock,
@@ -48,18 +48,21 @@ class Writer:
         self._locks = locks
         self._store = store
         self._rows = SqliteRows(connection)
+        self._stamp: tuple[str, str, int] | None = None
+        """By which this transaction would be known: the statement that reads the stamp, whose, and its number."""
         self._joined: dict[WorkerId, float] = {}
         self._renewed: dict[WorkerId, float] = {}
-        self.page_size = int(connection.pragma("page_size"))
+        self.page_size = cast("int", connection.pragma("page_size"))
         self.wal_pages = 0
         connection.set_wal_hook(self._on_commit)
 
-    def _on_commit(self, connection: apsw.Connection, name: str, pages: int) -> int:
+    def _on_commit(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self.wal_pages = pages
         return apsw.SQLITE_OK
 
     def data_version(self) -> int:
-        return int(self._execute("PRAGMA data_version").get)
+        [(version,)] = fetch(self._connection, tuple[int], "PRAGMA data_version")
+        return version
 
     def close(self) -> None:
         """Workers that have not left are dead from now on: others see it at once."""
@@ -72,7 +75,7 @@ class Writer:
         """Remove what stores that were never closed have left."""
         with contextlib.suppress(apsw.ReadOnlyError), self._transaction():
             self._execute(SQL["unstamp"], (self._store, self._clock.now() - _STAMPS_KEPT))
-            known = {worker for (worker,) in fetch(self._connection, tuple[WorkerId], SQL["workers"])}
+        known = {worker for (worker,) in fetch(self._connection, tuple[WorkerId], SQL["workers"])}
         for worker in self._locks.files():
             if worker not in known and not self._locks.alive(worker):
                 self._locks.bury(worker)
@@ -80,12 +83,13 @@ class Writer:
     # --- transactions ---
 
     @contextlib.contextmanager
-    def _transaction(self, *, wait: bool = True) -> Iterator[None]:
+    def _transaction(self, *, wait: bool = True) -> Generator[None, None, None]:
         """All that is written inside, or nothing; what is uncertain at the end is read back."""
         self._begin(wait=wait)
+        self._stamp = None
         try:
             yield
-            [(number,)] = fetch(self._connection, tuple[int], SQL["stamp"], (self._store, self._clock.now()))
+            stamp = self._stamp or self._stamp_store()
         except BaseException:
             self._roll_back()
             raise
@@ -95,9 +99,9 @@ class Writer:
             if self._connection.in_transaction:
                 self._roll_back()
                 raise
-            if not self._committed(number):
+            if not self._committed(*stamp):
                 raise
-            _log.warning("a commit to %s reported an error, but is there: %s", self._path, number, exc_info=True)
+            _log.warning("a commit to %s reported an error, but is there: %s", self._path, stamp, exc_info=True)
 
     def _begin(self, *, wait: bool) -> None:
         if wait:
@@ -112,11 +116,15 @@ class Writer:
         if self._connection.in_transaction:  # some errors have rolled back already
             self._execute("ROLLBACK")
 
-    def _committed(self, number: int) -> bool:
-        """Whether the commit with this number happened, as a new connection sees it."""
+    def _stamp_store(self) -> tuple[str, str, int]:
+        [(number,)] = fetch(self._connection, tuple[int], SQL["stamp"], (self._store, self._clock.now()))
+        return ("stamped", self._store, number)
+
+    def _committed(self, statement: str, whose: str, number: int) -> bool:
+        """Whether the commit with this stamp happened, as a new connection sees it."""
         connection = connect(self._path, durability=self._durability)
         try:
-            found = fetch(connection, tuple[int], SQL["stamped"], (self._store,))
+            found = fetch(connection, tuple[int], SQL[statement], (whose,))
             return bool(found) and found[0][0] >= number
         finally:
             connection.close()
@@ -139,7 +147,7 @@ class Writer:
         self._joined[worker] = lease
         self._renewed[worker] = now
 
-    def renew(self, worker: WorkerId, *, connection: apsw.Connection) -> bool:
+    def renew(self, worker: WorkerId, *, connection: Connection) -> bool:
         """On the connection of the heartbeat."""
         now = self._clock.now()
         connection.execute("BEGIN IMMEDIATE")
@@ -172,8 +180,10 @@ class Writer:
         """Renew the lease in this transaction, if it stands."""
         if worker is None:
             return False
-        self._execute(SQL["renew"], (worker, now))
-        return self._connection.changes() == 1
+        renewed = fetch(self._connection, tuple[int], SQL["renew_in_commit"], (worker, now))
+        if renewed:
+            self._stamp = ("stamped_worker", worker, renewed[0][0])
+        return bool(renewed)
 
     # --- entries ---
 
@@ -216,7 +226,7 @@ class Writer:
         dead = self._dead(worker, now)
         if not dead and not self._due(known, now, limit, fingerprint, root):
             # nothing to write: no transaction, no fsync. What becomes due now is found by the next call
-            if not self._execute(SQL["leased"], (worker, now)).get:
+            if not fetch(self._connection, tuple[int], SQL["leased"], (worker, now)):
                 raise _lost(worker)
             return Claims(runs=(), next_due=self._next_due(known, root))
         with self._transaction():

@@ -197,7 +197,7 @@ def woke(due: float, ref: int = 1) -> ev.WaitCompleted:
     return ev.WaitCompleted(ref=ref, kind="sleep", delay=60.0, due=due)
 
 
-def hook(token: str = "t1", ref: int = 1, *, named: bool = False) -> ev.HookCreated:
+def hook(token: str = "t1", ref: int = 1, *, named: bool = False) -> ev.HookCreated:  # noqa: S107 - opens nothing
     """``named``: the user chose the token. Here the token is its own hash."""
     return ev.HookCreated(ref=ref, token_hash=TokenHash(token), token=token if named else "")
 

@@ -3,7 +3,8 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- How many transactions each store object has committed: what it reads back when a COMMIT fails without an answer.
+-- How many transactions each store object has committed without a worker: what it reads back when a COMMIT fails without an
+-- answer. Those of a worker are counted in its own row, which they write anyway.
 CREATE TABLE commits (
     store TEXT PRIMARY KEY,
     number INTEGER NOT NULL,
@@ -14,7 +15,8 @@ CREATE TABLE workers (
     id TEXT PRIMARY KEY,
     lease REAL NOT NULL,
     lease_until REAL NOT NULL,
-    joined_at REAL NOT NULL
+    joined_at REAL NOT NULL,
+    commits INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 -- The hot row of a run, of its newest link. The first columns are those of outlive.model.rows.RunRow, in its order.

@@ -1,0 +1,79 @@
+"""Finding the store that a command is about, and opening it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from outlive._runtime.location import default_url, find_url
+from outlive.cli.exits import Complaint
+from outlive.engine import Engine, SystemClock, open_store
+from outlive.errors import RunNotFound
+from outlive.model.ids import RunId
+from outlive.model.records import RunRecord
+
+
+def existing_url(url: str | None) -> str:
+    """The store to look into; a command that only looks never makes one.
+
+    Raises:
+        Complaint: There is none.
+    """
+    found = url or find_url()
+    if found is None:
+        raise Complaint(
+            "there is no store here: no .outlive/ in this folder or above, and $OUTLIVE_URL is not set; name one with --url"
+        )
+    scheme, _, rest = found.partition("://")
+    if scheme == "sqlite" and rest.removeprefix("/") and not Path(rest.removeprefix("/")).exists():
+        raise Complaint(f"there is no store at {rest.removeprefix('/')}; name another with --url")
+    return found
+
+
+def working_url(url: str | None, *, beside: Path | None = None) -> str:
+    """The store to work in, made if there is none; ``beside``: the folder of the script that is run."""
+    return url or default_url(beside or Path.cwd())
+
+
+@asynccontextmanager
+async def client(url: str | None) -> AsyncIterator[Engine]:
+    """An engine that executes nothing, on a store that exists."""
+    async with Engine(existing_url(url), worker=False) as engine:
+        yield engine
+
+
+async def record_of(engine: Engine, run: str) -> RunRecord:
+    """The record of ``run``.
+
+    Raises:
+        RunNotFound: There is none.
+    """
+    record = await engine.store.run(RunId(run))
+    if record is None:
+        raise RunNotFound(f"there is no run {run} in this store; see: outlive runs")
+    return record
+
+
+def under_hash_seed(url: str) -> None:
+    """Go on in this process, started again, under the hash seed of the store: string sets in bodies keep their order (R22)."""
+    seed = asyncio.run(_hash_seed(url))
+    if seed is None or os.environ.get("PYTHONHASHSEED") == seed or sys.flags.ignore_environment:
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(  # noqa: S606  # this very program, with its own arguments
+        sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": seed}
+    )
+
+
+async def _hash_seed(url: str) -> str | None:
+    store = open_store(url, SystemClock(), "power")
+    await store.open()
+    try:
+        return await store.hash_seed()
+    finally:
+        await store.close()

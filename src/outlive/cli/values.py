@@ -1,0 +1,85 @@
+"""Recorded values as people read them: without their classes, so without importing anybody's code."""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+import msgspec
+from msgspec import Raw
+
+from outlive._codec.compression import MARK, unpack
+from outlive._core.payloads import CODEC_TYPE, JSON_TYPE
+from outlive.errors import SerializationError
+from outlive.model.events import Payload
+
+_LARGEST: Final = 64 * 2**20
+_SECRET: Final = frozenset({"outlive:hook", "outlive:hook-handle"})
+_MAPPINGS: Final = frozenset({"dict", "ordereddict", "counter", "defaultdict"})
+_MASK: Final = "<hook>"
+
+
+def view(raw: Raw | bytes, *, tokens: bool = False) -> object:
+    """A value in the types of JSON; tokens in it are masked unless asked for."""
+    data = bytes(raw)
+    try:
+        if data.startswith(MARK):
+            data = unpack(data, max_bytes=_LARGEST)
+        return _view(cast("object", msgspec.json.decode(data)), tokens)
+    except (SerializationError, msgspec.DecodeError) as error:
+        return f"<unreadable: {error}>"
+
+
+def view_payload(payload: Payload, *, tokens: bool = False) -> object:
+    """What was sent to a hook."""
+    if payload.content_type in (CODEC_TYPE, JSON_TYPE):
+        return view(payload.raw, tokens=tokens)
+    return payload.text or f"<{len(payload.data)} bytes of {payload.content_type}>"
+
+
+def error_text(raw: Raw | bytes) -> tuple[str, str]:
+    """A recorded exception in one line, and its traceback."""
+    try:
+        node = cast("object", msgspec.json.decode(bytes(raw)))
+        if isinstance(node, dict) and "$z" in node:
+            node = cast("object", msgspec.json.decode(unpack(bytes(raw), max_bytes=_LARGEST)))
+    except (SerializationError, msgspec.DecodeError) as error:
+        return f"<unreadable: {error}>", ""
+    if not isinstance(node, dict):
+        return str(node), ""
+    fields = cast("dict[str, object]", node)
+    return _error_line(fields), str(fields.get("tb", ""))
+
+
+def _error_line(fields: dict[str, object]) -> str:
+    kind = str(fields.get("c", "exception")).rpartition(":")[2]
+    message = fields.get("m", "")
+    return f"{kind}: {message}" if message else kind
+
+
+def _view(node: object, tokens: bool) -> object:
+    match node:
+        case list():
+            return [_view(item, tokens) for item in cast("list[object]", node)]
+        case {"$t": str() as tag}:
+            return _tagged(tag, cast("dict[str, object]", node), tokens)
+        case dict():
+            return {key: _view(item, tokens) for key, item in cast("dict[str, object]", node).items()}
+        case _:
+            return node
+
+
+def _tagged(tag: str, node: dict[str, object], tokens: bool) -> object:
+    value = node.get("v")
+    if tag == "exception":
+        return _error_line(node)
+    if tag == "ext" and node.get("c") in _SECRET and not tokens:
+        return _MASK
+    if tag == "int":
+        return int(str(value), 16)
+    if tag in _MAPPINGS and isinstance(value, list):
+        pairs = cast("list[tuple[object, object]]", value)
+        return {
+            key if isinstance(key, str) else msgspec.json.encode(_view(key, tokens)).decode(): _view(item, tokens)
+            for key, item in pairs
+        }
+    return _view(value, tokens) if "v" in node else node

@@ -1,0 +1,1 @@
+SELECT commits FROM workers WHERE id = ?1

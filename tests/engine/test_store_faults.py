@@ -1,0 +1,126 @@
+"""The store fails: nothing acknowledged is lost, acceptance stops, and all goes on by itself when it is mended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from outlive import Engine, StoreUnavailable, sleep, step, workflow
+from outlive.model.entries import Entry, Outcome
+from outlive.model.ids import WorkerId
+from outlive.stores.memory import MemoryStore
+from outlive.testing.clock import VirtualClock, virtual_options
+
+from .helpers import effects, record
+
+
+class FailingStore(MemoryStore):
+    """Fails, or takes its time, while told to."""
+
+    broken = False
+    slow = False
+
+    def commit_now(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome] | None:
+        if self.slow:
+            return None
+        self._check()
+        return super().commit_now(worker, entries)
+
+    async def commit(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
+        await asyncio.sleep(1)
+        self._check()
+        done = super().commit_now(worker, entries)
+        assert done is not None
+        return done
+
+    def _check(self) -> None:
+        if self.broken:
+            raise StoreUnavailable("disk full")
+
+
+@pytest.fixture
+async def store(clock: VirtualClock) -> FailingStore:
+    made = FailingStore(clock=clock)
+    await made.open()
+    return made
+
+
+@pytest.fixture
+async def failing(store: FailingStore, clock: VirtualClock) -> AsyncIterator[Engine]:
+    async with Engine(store=store, clock=clock, shutdown_grace=0, options=virtual_options()) as engine:
+        yield engine
+
+
+@step
+async def act(n: int) -> int:
+    record("act", n)
+    return n
+
+
+@workflow
+async def acts() -> list[int]:
+    return [await act(n) for n in range(5)]
+
+
+@workflow
+async def acts_after_a_while() -> list[int]:
+    await sleep(100)
+    return await acts()
+
+
+async def test_a_broken_store_accepts_nothing_and_says_why(failing: Engine, store: FailingStore) -> None:
+    store.broken = True
+    with pytest.raises(StoreUnavailable, match="disk full"):
+        await failing.start(acts)
+    with pytest.raises(StoreUnavailable, match="disk full"):
+        await failing.start(acts)
+    assert await failing.list_runs() == []
+
+
+async def test_a_run_goes_on_by_itself_when_the_store_is_mended(failing: Engine, store: FailingStore) -> None:
+    run = await failing.start(acts_after_a_while)
+    await asyncio.sleep(50)
+    store.broken = True
+    await asyncio.sleep(1000)
+    assert effects("act") == []
+    store.broken = False
+    assert await run.result() == [0, 1, 2, 3, 4]
+    assert effects("act") == [0, 1, 2, 3, 4]
+
+
+async def test_acceptance_comes_back_with_the_store(failing: Engine, store: FailingStore) -> None:
+    store.broken = True
+    with pytest.raises(StoreUnavailable):
+        await failing.start(acts)
+    store.broken = False
+    await asyncio.sleep(30)
+    assert await (await failing.start(acts)).result() == [0, 1, 2, 3, 4]
+
+
+async def test_a_store_that_breaks_in_the_middle_of_a_batch_loses_nothing(failing: Engine, store: FailingStore) -> None:
+    runs = await asyncio.gather(*(failing.start(acts) for _ in range(20)))
+    store.slow = True
+    await asyncio.sleep(2)
+    store.broken = True
+    await asyncio.sleep(100)
+    store.broken = False
+    assert [await run.result() for run in runs] == [[0, 1, 2, 3, 4]] * 20
+    assert len(effects("act")) == 100
+
+
+async def test_a_slow_store_gathers_what_happens_meanwhile(failing: Engine, store: FailingStore) -> None:
+    store.slow = True
+    runs = await asyncio.gather(*(failing.start(acts) for _ in range(50)))
+    assert [await run.result() for run in runs] == [[0, 1, 2, 3, 4]] * 50
+
+
+async def test_a_caller_who_leaves_does_not_disturb_the_rest(failing: Engine, store: FailingStore) -> None:
+    store.slow = True
+    leaving = asyncio.ensure_future(failing.start(acts.options(run_id="left")))
+    staying = asyncio.ensure_future(failing.start(acts))
+    await asyncio.sleep(0.5)
+    leaving.cancel()
+    assert await (await staying).result() == [0, 1, 2, 3, 4]
+    assert await failing.get_run("left").result() == [0, 1, 2, 3, 4]
