@@ -62,7 +62,7 @@ class Engine:
         url: ``sqlite:///path``, ``memory://``; unset: ``$OUTLIVE_URL``, else the nearest ``.outlive/``.
         worker: Whether this engine executes runs; without, it starts them and reads results.
         durability: ``"power"``: an acknowledged fact survives loss of power. ``"process"``: it survives the death of the process.
-        guard: ``"strict"``, ``"cheap"`` (default) or ``"off"``; also ``$OUTLIVE_GUARD``. See the guard's page in the docs.
+        guard: ``"strict"`` (default under pytest), ``"cheap"`` (default elsewhere) or ``"off"``; also ``$OUTLIVE_GUARD``. See ``docs/guard.md``.
         shutdown_grace: Seconds that running steps get to end when the engine closes.
         store: An open store of your own, instead of ``url``.
     """
@@ -86,7 +86,7 @@ class Engine:
         self.codec = Codec(registry.types)
         self.url = url
         self._durability = durability
-        self._guard = Guard(GuardMode(guard or os.environ.get("OUTLIVE_GUARD") or GuardMode.CHEAP))
+        self._guard = Guard(GuardMode(guard or os.environ.get("OUTLIVE_GUARD") or _usual_guard()))
         self._grace = shutdown_grace
         self._options = options or WorkerOptions()
         self._works = worker
@@ -410,6 +410,11 @@ def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) 
     raise ConfigurationError(f"no store for {url!r}; use sqlite:///path or memory://")
 
 
+def _usual_guard() -> GuardMode:
+    """Under pytest what differs on replay should be found; in production the body should be fast."""
+    return GuardMode.STRICT if "PYTEST_CURRENT_TEST" in os.environ else GuardMode.CHEAP
+
+
 def new_run_id() -> RunId:
     """A fresh id; ids sort by the time of their making."""
     return RunId(str(uuid7()))
@@ -456,6 +461,7 @@ def _event(run: RunId, link: int, recorded: ev.Recorded) -> RunEvent:
     data = cast("dict[str, Any]", msgspec.json.decode(ev.encode_event(recorded.event)))
     for hidden in ("type", "ref", "seed"):
         data.pop(hidden, None)
+    data = cast("dict[str, Any]", _masked(data))
     return RunEvent(
         run_id=run,
         link=link,
@@ -469,15 +475,31 @@ def _event(run: RunId, link: int, recorded: ev.Recorded) -> RunEvent:
     )
 
 
+def _masked(value: object) -> object:
+    """``value`` without what the codec marked as secret (R39)."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        if fields.get("secret") is True and "$t" in fields:
+            return "(secret)"
+        return {key: _masked(field) for key, field in fields.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in cast("list[object]", value)]
+    return value
+
+
 def _teach(registry: Registry) -> None:
     """Make handles, and references to steps and workflows, values that can be carried."""
     types = registry.types
     if types.lookup("outlive:run") is None:
         types.register(Run, name="outlive:run", encode=lambda run: run.id, decode=Run)
-        types.register(HookHandle, name="outlive:hook-handle", encode=lambda hook: hook.token, decode=HookHandle)
-        types.register(Hook, name="outlive:hook", encode=lambda hook: hook.token, decode=HookHandle)
+        types.register(HookHandle, name="outlive:hook-handle", encode=_token, decode=HookHandle, secret=True)
+        types.register(Hook, name="outlive:hook", encode=_token, decode=HookHandle, secret=True)
         types.register(Step, name="outlive:step", encode=lambda step: step.name, decode=registry.step)
         types.register(Workflow, name="outlive:workflow", encode=lambda flow: flow.name, decode=registry.workflow)
+
+
+def _token(hook: Hook[Any] | HookHandle[Any]) -> str:
+    return hook.token
 
 
 __all__ = ["Engine", "HookNotFound", "StoreUnavailable", "SystemClock", "open_store"]

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
 
 from msgspec import Raw
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from outlive._core import payloads
 from outlive._core.context import current, required
@@ -95,6 +95,10 @@ class Hook(Generic[T]):
             if not receiver.done():
                 receiver.set_exception(self._gone())
         self._receivers.clear()
+
+    @override
+    def __hash__(self) -> int:
+        return self.ref  # a set of hooks is in one order in every process (R21)
 
     def __enter__(self) -> Self:
         return self

@@ -125,6 +125,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def __init__(self, host: Host, guard: Guard, *, first_order: int = 0) -> None:
         """``first_order`` sets this loop's tasks apart: asyncio keeps all tasks of a thread in one set, which gets slow if they all hash alike."""
         install_ordered_sets()
+        _install_ordered_futures()
         self.host = host
         self._guard = guard
         self._time = 0.0
@@ -353,6 +354,35 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     @override
     def get_task_factory(self) -> None:
         return None
+
+
+class _GatheringFuture(asyncio.tasks._GatheringFuture):  # type: ignore[name-defined,misc]  # the one future that asyncio makes without asking its loop
+    """What ``gather`` returns; on our loops it hashes by creation order too (R21)."""
+
+    def __init__(self, children: list[asyncio.Future[Any]], *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(children, loop=loop)
+        self._order = loop.next_order() if isinstance(loop, DeterministicLoop) else super().__hash__()
+
+    @override
+    def __hash__(self) -> int:
+        return self._order
+
+
+_asyncio_all_tasks: Final = asyncio.tasks.all_tasks
+
+
+def _all_tasks(loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Task[Any]]:
+    """Return a set of all tasks for the loop; for ours in creation order, and not in that of a set of the whole process."""
+    asked = loop if loop is not None else asyncio.get_running_loop()
+    if not isinstance(asked, DeterministicLoop):
+        return _asyncio_all_tasks(loop)
+    return {task for task in asked.all_tasks if not task.done()}
+
+
+def _install_ordered_futures() -> None:
+    asyncio.tasks.__dict__["_GatheringFuture"] = _GatheringFuture
+    for module in (asyncio, asyncio.tasks):
+        module.__dict__["all_tasks"] = _all_tasks
 
 
 def _keep(_generator: AsyncGenerator[object, object]) -> None:

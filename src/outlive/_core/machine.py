@@ -347,9 +347,9 @@ class Machine:
         else:
             raise NeverIdle
         self.ended = True
-        unretrieved = self._report_failed()
-        outcome = outcomes.with_unretrieved(self._outcome, unretrieved) if unretrieved else self._outcome
-        self._out.append(cmd.EndRun(outcome))
+        if unretrieved := self._report_failed():
+            self._outcome = outcomes.with_unretrieved(self._outcome, unretrieved)
+        self._out.append(cmd.EndRun(self._outcome))
 
     def _next_sweep(self) -> list[asyncio.Task[Any]]:
         """What must end before the run does: first all tasks, then those that their clean-up began, then generators."""

@@ -30,11 +30,12 @@ class Durable(Coroutine[Any, Any, T]):
     It is a coroutine, so that ``create_task`` and ``TaskGroup`` take it; like one it begins when it is first driven.
     """
 
-    __slots__ = ("_begin", "_inner", "_take_back")
+    __slots__ = ("_begin", "_inner", "_order", "_take_back")
 
     def __init__(self, begin: Callable[[], Coroutine[Any, Any, T]], take_back: Callable[[], None] | None = None) -> None:
         self._begin = begin
         self._inner: Coroutine[Any, Any, T] | None = None
+        self._order: int | None = None
         self._take_back = take_back
 
     @property
@@ -42,6 +43,13 @@ class Durable(Coroutine[Any, Any, T]):
         if self._inner is None:
             self._inner = self._begin()
         return self._inner
+
+    @override
+    def __hash__(self) -> int:
+        if self._order is None:
+            machine = current()
+            self._order = id(self) if machine is None else machine.loop.next_order()  # alike in every process (R21)
+        return self._order
 
     @override
     def __await__(self) -> Generator[Any, Any, T]:

@@ -7,9 +7,9 @@ import contextvars
 import functools
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timezone
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -24,6 +24,8 @@ from outlive.model.commands import CallStep
 from outlive.model.durations import until
 from outlive.model.ids import RunId, step_id
 from outlive.stores.protocol import Clock
+
+T = TypeVar("T")
 
 MAX_ASYNC: Final = 1_000
 THREADS_PER_CPU: Final = 4
@@ -185,7 +187,7 @@ class Executor:
         context = self._context(attempt)
         try:
             args, kwargs = self._arguments(attempt, step)
-            coroutine = step.fn(*args, **kwargs)
+            coroutine = _contained(step.fn(*args, **kwargs))
         except (SerializationError, TypeError) as error:  # the recorded arguments do not fit today's function
             self._room += 1
             self._loop.call_soon(self._finish, attempt, self._raised(error, fatal=True))
@@ -342,6 +344,14 @@ class Executor:
         )
         context.run(step_metadata.set, metadata)
         return context
+
+
+async def _contained(attempt: Coroutine[Any, Any, T]) -> T:
+    """A task lets ``SystemExit`` out to its loop: a step can't end the process (R12)."""
+    try:
+        return await attempt
+    except SystemExit as error:
+        raise StepError(str(error), type_name="builtins:SystemExit") from error
 
 
 def _to_nobody(_attempt: Attempt, _ending: Ending) -> None:

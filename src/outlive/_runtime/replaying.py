@@ -108,13 +108,9 @@ def replay(
     except (Diverged, Undecodable, NeverIdle, Discarded) as error:
         _raise_interrupt(error)
         divergence = _divergence(error, machine, created, log[replayed])
-        return Verdict(
-            events=replayed, ended=machine.ended, divergence=divergence, error=_error_of(machine, codec)
-        )
+        return Verdict(events=replayed, ended=machine.ended, divergence=divergence, error=_error_of(machine, codec))
     else:
-        return Verdict(
-            events=replayed, ended=machine.ended, pending=_pending(machine), error=_error_of(machine, codec)
-        )
+        return Verdict(events=replayed, ended=machine.ended, pending=_pending(machine), error=_error_of(machine, codec))
     finally:
         drop(machine)
 
@@ -125,7 +121,7 @@ def _raise_interrupt(error: BaseException) -> None:
         raise error.__cause__
 
 
-def _divergence(error: Exception, machine: Machine, created: ev.RunCreated, event: ev.Recorded) -> Divergence:
+def _divergence(error: BaseException, machine: Machine, created: ev.RunCreated, event: ev.Recorded) -> Divergence:
     found = Divergence(reason=str(error), seq=event.seq, notes=tuple(suspicions(created)))
     match error:
         case Diverged(ref=ref, recorded=recorded, attempted=attempted):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -29,7 +29,7 @@ _ORIGIN_DEPTH: Final = 12
 
 def user_frame() -> FrameType | None:
     """The nearest frame of the body that is the user's; None where a task of ours was made from a call of the user's (``gather``)."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # there is no other way to the stack
     while frame is not None and frame.f_code is not _CALLBACK:
         if not frame.f_code.co_filename.startswith((_OURS, _ASYNCIO)):
             return frame
@@ -47,11 +47,24 @@ def call_site() -> str:
     for file, line, _ in getattr(coroutine, "cr_origin", None) or ():
         if not file.startswith((_OURS, _ASYNCIO)):
             return f"{file}:{line}"
-    return ""
+    frame = waiting_frame()
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+
+
+def waiting_frame() -> FrameType | None:
+    """Where the main task of the body is suspended, in the user's own code."""
+    found: FrameType | None = None
+    at = next((task.get_coro() for task in asyncio.all_tasks() if task.get_name() == "workflow"), None)
+    while at is not None:
+        frame: FrameType | None = getattr(at, "cr_frame", None)
+        if frame is not None and not frame.f_code.co_filename.startswith((_OURS, _ASYNCIO)):
+            found = frame
+        at = getattr(at, "cr_await", None)
+    return found
 
 
 @contextmanager
-def origins_known() -> Iterator[None]:
+def origins_known() -> Generator[None]:
     """Coroutines remember where they were made, for :func:`call_site`. It is slow."""
     before = sys.get_coroutine_origin_tracking_depth()
     sys.set_coroutine_origin_tracking_depth(max(before, _ORIGIN_DEPTH))
@@ -61,9 +74,7 @@ def origins_known() -> Iterator[None]:
         sys.set_coroutine_origin_tracking_depth(before)
 
 
-def divergence_report(
-    hot: HotRun, error: BaseException, build: Callable[..., Machine]
-) -> tuple[str, str]:
+def divergence_report(hot: HotRun, error: BaseException, build: Callable[..., Machine]) -> tuple[str, str]:
     """The reason in a few words, and the report: recorded against attempted, with the line."""
     match error:
         case Diverged():
@@ -83,7 +94,10 @@ def divergence_report(
         case Undecodable():
             return "a recorded value can't be decoded", str(error)
         case NeverIdle():
-            return "never idle", "the body scheduled 100,000 callbacks without coming to rest; is there a loop around sleep(0)?"
+            return (
+                "never idle",
+                "the body scheduled 100,000 callbacks without coming to rest; is there a loop around sleep(0)?",
+            )
         case Discarded():
             return "it can't be replayed", str(error)
         case _:
@@ -94,9 +108,13 @@ def suspicions(created: ev.RunCreated) -> list[str]:
     """What differs here from where the run began, and may be the cause."""
     found: list[str] = []
     if created.python != versions.PYTHON:
-        found.append(f"note:      the run began on Python {created.python}, this is {versions.PYTHON}: parked for Python {created.python}")
+        found.append(
+            f"note:      the run began on Python {created.python}, this is {versions.PYTHON}: parked for Python {created.python}"
+        )
     if created.hash_seed != versions.hash_seed():
-        found.append("note:      the run began under another PYTHONHASHSEED: does the body iterate over a set of strings?")
+        found.append(
+            "note:      the run began under another PYTHONHASHSEED: does the body iterate over a set of strings?"
+        )
     return found
 
 

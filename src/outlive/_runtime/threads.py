@@ -48,6 +48,7 @@ class ThreadPool:
         with job.lock:
             if job.thread is not None and not job.over:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(job.thread), ctypes.py_object(StepAbandoned))
+        _settle_interpreter()
 
     def abandon(self, job: Job) -> None:
         """Count ``job``'s thread no longer."""
@@ -93,3 +94,22 @@ class ThreadPool:
                     job.over = True
         except StepAbandoned:
             pass  # it came after the call had ended, or the call let it through: either way this attempt is over
+
+
+class _Settled(BaseException):
+    """Raised by a thread into itself."""
+
+
+def _settle_interpreter() -> None:
+    """Take back the interpreter-wide mark that an exception waits for some thread.
+
+    CPython 3.11 keeps one mark for all threads and clears it only when such an exception arrives. While the other thread is stuck in C the
+    mark stays, and a thread that runs under a profiler (the strict guard) then spins for ever at the start of a function. One that arrives
+    here clears it; the other thread sees its own as soon as it takes the interpreter again.
+    """
+    try:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), ctypes.py_object(_Settled))
+        for _ in range(8):
+            pass
+    except _Settled:
+        pass

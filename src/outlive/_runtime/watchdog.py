@@ -49,12 +49,21 @@ class Watchdog:
         try:
             yield
         finally:
-            with self._lock:  # from here on nothing is raised into this thread
-                self._watched = None
+            self._stop_watching()
             if self._stopped is watched:
-                # the body may have swallowed it, or it may not have arrived yet: take it back and say it here
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(watched[1]), None)
-                raise Blocked
+                raise Blocked  # the body may have swallowed it
+
+    def _stop_watching(self) -> None:
+        while True:
+            try:
+                with self._lock:  # from here on nothing is raised into this thread
+                    self._watched = None
+                for _ in range(8):
+                    pass  # what was raised before arrives here at the latest
+                return
+            except Blocked:
+                # it can't be taken back instead: CPython 3.11 then believes for ever that one is pending, and spins under a profiler
+                continue
 
     def _watch(self) -> None:
         warned: tuple[RunId, int, float] | None = None

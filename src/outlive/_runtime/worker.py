@@ -226,6 +226,7 @@ class Worker:
         self._wake_up(hot, fresh=True, takeover=False)
 
     def _hatch(self, claimed: en.Claimed) -> None:
+        log.info("run %s of %s: %s", claimed.run, claimed.workflow, "taken over" if claimed.takeover else "taken up")
         task = asyncio.get_running_loop().create_task(self._bring_to_life(claimed))
         self._hatching[claimed.run] = task
         task.add_done_callback(lambda _: self._hatching.pop(claimed.run, None))
@@ -402,10 +403,12 @@ class Worker:
         self.poke()
 
     def ended(self, hot: HotRun, outcome: ev.RunOutcome) -> None:
+        log.info("run %s of %s: %s", hot.run, hot.created.workflow, ev.kind_of(outcome).removeprefix("run_"))
         self._remove(hot)
         self._on_ended(hot.run)
 
     def parked(self, hot: HotRun) -> None:
+        log.warning("run %s of %s: parked; see: outlive show %s", hot.run, hot.created.workflow, hot.run)
         self._remove(hot)
         self._on_ended(hot.run)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Final, cast
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
@@ -31,7 +31,7 @@ app = App(
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
 )
-_groups = (
+_groups: Final[tuple[tuple[str, tuple[Callable[..., object], ...]], ...]] = (
     ("Run", (demo, run, worker)),
     ("Look", (runs, show, replay)),
     ("Act", (resume, cancel, wake, terminate)),

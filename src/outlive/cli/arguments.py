@@ -36,6 +36,8 @@ def read_arguments(workflow: Workflow[..., Any], text: str | None) -> tuple[tupl
 def _read(text: str | None) -> tuple[tuple[object, ...], dict[str, object]]:
     if text is None:
         return (), {}
+    if text.startswith("--"):
+        raise Complaint(f"there is no option {text}; see: outlive run --help")
     try:
         value = cast("object", msgspec.json.decode(text))
     except msgspec.DecodeError as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import pdb
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from outlive._runtime.reports import user_frame
+from outlive._runtime.reports import user_frame, waiting_frame
 
 _SKIPPED: Final = ("outlive._*", "asyncio.*", "contextlib", "contextvars")
 
@@ -27,16 +28,14 @@ class Debugger:
         return bool(self._pdb.quitting)
 
     @contextmanager
-    def watching(self, body: Callable[..., Any]) -> Iterator[None]:
+    def watching(self, body: Callable[..., Any]) -> Generator[None]:
         """Trace what is called inside; stop at the first line of ``body``."""
         debugger, code = self._pdb, body.__code__
-        problem = debugger.set_break(
-            code.co_filename, code.co_firstlineno, temporary=True, funcname=code.co_name
-        )
+        problem = debugger.set_break(code.co_filename, code.co_firstlineno, temporary=True, funcname=code.co_name)
         if problem:
             print(f"can't stop at the beginning: {problem}")
         debugger.reset()
-        debugger.botframe = sys._getframe()
+        debugger.botframe = inspect.currentframe()
         debugger.set_continue()
         sys.settrace(debugger.trace_dispatch)
         try:
@@ -51,8 +50,9 @@ class Debugger:
         self.stopped_at_ref = True
         frame = user_frame()
         if frame is None:
-            print(f"command {ref}, which diverges, is issued by a task of its own (gather or create_task)")
-            frame = sys._getframe()
+            print(
+                f"command {ref}, which diverges, is issued by a task (gather, race, create_task) while the body waits here:"
+            )
         else:
-            print(f"here the body issues command {ref}, which diverges")
-        self._pdb.interaction(frame, None)
+            print(f"command {ref}, which diverges, is issued here:")
+        self._pdb.interaction(frame or waiting_frame() or inspect.currentframe(), None)

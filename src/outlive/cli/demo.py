@@ -99,10 +99,10 @@ class _Demo:
         self._head("3", "It waits for a person, or for tomorrow: race(approval=hook, deadline=sleep('1 day'))")
         await self._hook_open(second, engine)
         await asyncio.sleep(0.7)
-        self._say("    You approve, from this process:  " + self._paint(f"outlive resume {TOKEN} '{{\"by\": \"you\"}}'", "bold"))
-        await engine.deliver(
-            TOKEN, None, ev.Payload.of("application/json", b'{"by": "you"}'), None, "demo"
+        self._say(
+            "    You approve, from this process:  " + self._paint(f'outlive resume {TOKEN} \'{{"by": "you"}}\'', "bold")
         )
+        await engine.deliver(TOKEN, None, ev.Payload.of("application/json", b'{"by": "you"}'), None, "demo")
         output, _ = await asyncio.wait_for(second.communicate(), PATIENCE)
         self._tell()
         if second.returncode != 0:
@@ -122,7 +122,12 @@ class _Demo:
         for fault in wrong:
             self._say(self._paint(f"    {fault}", "bold red"))
         if not wrong:
-            self._say(self._paint(f"\n{len(EXPECTED)} steps, {len(EXPECTED)} effects, 2 processes: nothing lost, nothing done twice.", "bold green"))
+            self._say(
+                self._paint(
+                    f"\n{len(EXPECTED)} steps, {len(EXPECTED)} effects, 2 processes: nothing lost, nothing done twice.",
+                    "bold green",
+                )
+            )
         if self._keep:
             self._say(f"Look around: outlive show {RUN} --url {self._url}")
         return exits.FAILED if wrong else exits.DONE
@@ -150,9 +155,7 @@ class _Demo:
                 _must_live(child)
                 await asyncio.sleep(LOOK)
 
-    async def _recorded(
-        self, engine: Engine, child: asyncio.subprocess.Process, *, at_least: set[str]
-    ) -> set[str]:
+    async def _recorded(self, engine: Engine, child: asyncio.subprocess.Process, *, at_least: set[str]) -> set[str]:
         """The steps whose results are durable, once those are."""
         async with asyncio.timeout(PATIENCE):
             while True:
@@ -212,7 +215,7 @@ def _painter() -> Callable[[str, str], str]:
 
     system = Console().color_system
     if system is None:
-        return lambda text, style: text
+        return lambda text, _: text
     return lambda text, style: Style.parse(style).render(text)
 
 

@@ -32,36 +32,36 @@ approval = define_hook(Approval)
 
 @step
 async def validate(order: Order) -> None:
-    await work("validate", 0.2)
+    await work(order, "validate", seconds=0.2)
 
 
 @step
 async def charge(order: Order) -> str:
-    await work("charge", 0.4)
+    await work(order, "charge", seconds=0.4)
     return f"receipt-{order.id}"
 
 
 @step
 async def reserve_stock(order: Order) -> str:
-    await work("reserve_stock", 0.2)
+    await work(order, "reserve_stock", seconds=0.2)
     return "shelf 7"
 
 
 @step
 async def print_label(order: Order) -> str:
-    await work("print_label", 1.6)
+    await work(order, "print_label", seconds=1.6)
     return f"label-{order.id}"
 
 
 @step
 async def book_courier(order: Order) -> str:
-    await work("book_courier", 2.0)
+    await work(order, "book_courier", seconds=2.0)
     return "Tuesday, 9:30"
 
 
 @step
 async def ship(order: Order, label: str, approved_by: str) -> str:
-    await work("ship", 0.3)
+    await work(order, "ship", seconds=0.3)
     return f"{order.item} sent with {label}, approved by {approved_by}"
 
 
@@ -82,16 +82,16 @@ async def fulfil(order: Order) -> dict[str, str]:
     return {"receipt": receipt, "shelf": shelf, "pickup": pickup, "status": await ship(order, label, answer.by)}
 
 
-async def work(name: str, seconds: float) -> None:
+async def work(order: Order, name: str, *, seconds: float) -> None:
     """Stands for an effect on the world: takes its time, and leaves two lines in a file that nobody ever rewrites."""
-    write(name, "began")
+    write(order, name, "began")
     await asyncio.sleep(seconds)
-    write(name, "done")
+    write(order, name, "done")
 
 
-def write(name: str, what: str) -> None:
+def write(order: Order, name: str, what: str) -> None:
     step_id = get_step_metadata().step_id
-    line = json.dumps({"step": name, "what": what, "pid": os.getpid(), "step_id": step_id})
+    line = json.dumps({"order": order.id, "step": name, "what": what, "pid": os.getpid(), "step_id": step_id})
     ledger = os.open(os.environ["OUTLIVE_DEMO_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(ledger, line.encode() + b"\n")

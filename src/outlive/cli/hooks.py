@@ -40,7 +40,9 @@ def resume(
     try:
         msgspec.json.decode(payload)
     except msgspec.DecodeError as error:
-        raise Complaint(f"the payload is not JSON ({error}); a text is written with its quotes: '\"{payload}\"'") from error
+        raise Complaint(
+            f"the payload is not JSON ({error}); a text is written with its quotes: '\"{payload}\"'"
+        ) from error
     run = asyncio.run(_deliver(url, token, Payload.of("application/json", payload.encode()), key))
     print(f"run {run}: accepted; it is delivered when a worker has the run" if run else "accepted")
 

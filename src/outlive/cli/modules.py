@@ -8,7 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from outlive._core.authoring import Workflow
 from outlive._core.registry import registry
@@ -103,7 +103,7 @@ def load_workflow(target: str) -> Workflow[..., Any]:
     for part in name.split(".") if name else ():
         found = getattr(found, part, None)
     if isinstance(found, Workflow):
-        return found
+        return cast("Workflow[..., Any]", found)
     if not name:
         problem = f"{target} names no workflow"
     elif found is None:

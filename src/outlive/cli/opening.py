@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def working_url(url: str | None, *, beside: Path | None = None) -> str:
 
 
 @asynccontextmanager
-async def client(url: str | None) -> AsyncIterator[Engine]:
+async def client(url: str | None) -> AsyncGenerator[Engine]:
     """An engine that executes nothing, on a store that exists."""
     async with Engine(existing_url(url), worker=False) as engine:
         yield engine

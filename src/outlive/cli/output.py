@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 
@@ -26,6 +26,9 @@ STYLES: Final = {
     "cancelled": "yellow",
     "terminated": "yellow",
 }
+
+
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 @runtime_checkable
@@ -89,15 +92,15 @@ def iso(epoch: float | datetime | None) -> str:
     """A moment for programs: UTC, to the millisecond."""
     if epoch is None:
         return "-"
-    moment = epoch if isinstance(epoch, datetime) else datetime.fromtimestamp(epoch, timezone.utc)
-    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = epoch if isinstance(epoch, datetime) else datetime.fromtimestamp(epoch, UTC)
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def local(epoch: float | datetime | None) -> str:
     """A moment for people: in their time zone."""
     if epoch is None:
         return "-"
-    moment = epoch if isinstance(epoch, datetime) else datetime.fromtimestamp(epoch, timezone.utc)
+    moment = epoch if isinstance(epoch, datetime) else datetime.fromtimestamp(epoch, UTC)
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -118,8 +121,10 @@ def length(seconds: float | None) -> str:
 
 
 def from_now(epoch: float, now: float) -> str:
-    """``in 2 h``, ``3 min ago``."""
-    return f"in {length(epoch - now)}" if epoch > now else f"{length(now - epoch)} ago"
+    """``in 2 h``, ``3 min ago``: about when."""
+    away = abs(epoch - now)
+    about = next((f"{away // size:.0f} {unit}" for size, unit in _UNITS if away >= size), "a moment")
+    return f"in {about}" if epoch > now else f"{about} ago"
 
 
 def cut(text: str, width: int = 60) -> str:
@@ -131,8 +136,8 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in headings:
-        made.add_column(heading, overflow="fold")
+    for place, heading in enumerate(headings):
+        made.add_column(heading, overflow="fold", no_wrap=place < 2)  # an id is there to be copied
     for row in rows:
         made.add_row(*row)
     console().print(made)

@@ -136,8 +136,10 @@ def _tell_what_is_open(recording: Recording, verdict: Verdict) -> None:
         print("the body has come to its end; a worker would end the run now")
         return
     if recording.record.status == "parked":
-        print(f"it is parked ({recording.record.reason}); a worker with this code takes it up again, at once after: "
-              f"outlive wake {recording.record.id}")
+        print(
+            f"it is parked ({recording.record.reason}); a worker with this code takes it up again, at once after: "
+            f"outlive wake {recording.record.id}"
+        )
     for pending in verdict.pending:
         due = f" until {iso(pending.due)}" if pending.due is not None else ""
         print(f"waiting: {pending.what}{due}" + (f" at {pending.where}" if pending.where else ""))
@@ -151,7 +153,15 @@ def _for_programs(recording: Recording, verdict: Verdict) -> dict[str, object]:
         "events": len(recording.log),
         "replayed": verdict.events,
         "ended": verdict.ended,
-        "waiting": verdict.pending,
+        "waiting": [
+            {
+                "ref": item.ref,
+                "what": item.what,
+                "where": item.where,
+                "due": iso(item.due) if item.due is not None else None,
+            }
+            for item in verdict.pending
+        ],
         "divergence": verdict.divergence,
         "error": told_in_full(verdict.error) if verdict.error is not None else None,
     }

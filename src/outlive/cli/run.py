@@ -102,7 +102,7 @@ def _failed(ending: Ending, failed: RunFailed, *, json: bool) -> int:
     told = told_in_full(cause) if cause is not None else str(failed)
     if cause is not None:
         ending.error = {"type": type(cause).__qualname__, "message": str(cause), "traceback": told}
-    return _ended(ending, f"{failed}\n{told}".rstrip(), exits.FAILED, json=json)
+    return _ended(ending, f"run {ending.run_id} failed:\n{told}", exits.FAILED, json=json)
 
 
 def _ended(ending: Ending, message: str, code: int, *, json: bool) -> int:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from outlive.cli import exits
 from outlive.cli.opening import client, record_of
 from outlive.cli.options import AsJson, Url
-from outlive.cli.output import cut, from_now, iso, length, line, local, on_terminal, print_json, styled, table
+from outlive.cli.output import cut, from_now, iso, length, line, on_terminal, print_json, styled, table
 from outlive.handles import Run, RunInfo
 from outlive.model.records import RunStatus
 
@@ -58,7 +58,14 @@ def runs(
     else:
         now = time.time()
         rows = (
-            (info.id, styled(info.status), info.workflow, local(info.created_at), _outlook(info, now)) for info in found
+            (
+                info.id,
+                styled(info.status),
+                info.workflow,
+                from_now(info.created_at.timestamp(), now),
+                _outlook(info, now),
+            )
+            for info in found
         )
         table(("run", "status", "workflow", "created", ""), rows)
         if len(found) == limit:
@@ -93,7 +100,7 @@ def cancel(run: str, /, *, url: Url = None) -> int:
 
     It takes effect when a worker has the run. Exit code 1 if the run had ended.
     """
-    return asyncio.run(_ask(url, run, Run.cancel, "asked to cancel; it ends when a worker has it"))
+    return asyncio.run(_ask(url, run, lambda handle: handle.cancel(), "asked to cancel; it ends when a worker has it"))
 
 
 def terminate(run: str, /, *, reason: str = "", url: Url = None) -> int:
@@ -114,7 +121,7 @@ def wake(run: str, /, *, url: Url = None) -> int:
 
     Exit code 1 if the run had ended.
     """
-    return asyncio.run(_ask(url, run, Run.wake_up, "woken; it goes on when a worker has it"))
+    return asyncio.run(_ask(url, run, lambda handle: handle.wake_up(), "woken; it goes on when a worker has it"))
 
 
 async def _ask(url: str | None, run: str, ask: Callable[[Run[Any]], Coroutine[Any, Any, bool]], done: str) -> int:

@@ -37,9 +37,7 @@ _MOMENTS = ("started", "ended", "due")
 _ENCODED = ("input", "result", "error", "metadata", "outcome")
 
 
-def show(
-    run: str, /, *, link: int | None = None, tokens: bool = False, url: Url = None, json: AsJson = False
-) -> None:
+def show(run: str, /, *, link: int | None = None, tokens: bool = False, url: Url = None, json: AsJson = False) -> None:
     """Show what happened to a run: steps, waits, hooks and children with their times, and what it waits for.
 
     Parameters
@@ -139,7 +137,7 @@ def _notes(entry: Entry) -> Iterator[str]:
     if entry.attempts > 1:
         yield f"{entry.attempts} attempts"
     if entry.taken_over:
-        yield "begun by a worker that died"
+        yield "begun by another worker"
     yield from (f"failed: {failure}" for failure in entry.failures)
     if entry.due is not None and entry.ended is None:
         yield f"due {iso(entry.due)}"

@@ -60,7 +60,9 @@ def doctor(*, url: Url = None, json: AsJson = False) -> int:
             print(f"warning   {warning}")
         for fault in wrong:
             print(f"wrong     {fault}")
-        print("all is well" if not wrong else f"{len(wrong)} things are wrong; keep a copy of the store and report them")
+        print(
+            "all is well" if not wrong else f"{len(wrong)} things are wrong; keep a copy of the store and report them"
+        )
     return exits.FAILED if wrong else exits.DONE
 
 

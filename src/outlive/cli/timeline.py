@@ -27,12 +27,12 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     """Of a wait or of a step that will be retried."""
     attempts: int = 0
     taken_over: bool = False
-    """The worker that began it died."""
-    failures: list[str] = []  # noqa: RUF012  # msgspec copies it
+    """Another worker began it, and died or stopped."""
+    failures: list[str] = []  # msgspec copies it
     value: object = None
     """Result, payload, or what the run was asked."""
     token: str = ""
-    payloads: list[object] = []  # noqa: RUF012
+    payloads: list[object] = []
     report: str = ""
     """Traceback, or why it is parked."""
 

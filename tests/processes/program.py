@@ -1,0 +1,60 @@
+"""A worker process for the tests that kill it. ``python -m tests.processes.program URL LEDGER``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from outlive import Engine, get_step_metadata, sleep, step, workflow
+from outlive._runtime.worker import WorkerOptions
+
+
+def note(what: str) -> None:
+    """Append to the ledger, which outlives everybody."""
+    line = f"{what} {get_step_metadata().step_id} {os.getpid()}\n"
+    descriptor = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line.encode())
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+@step(max_retries=0)
+async def act(number: int) -> int:
+    note("begin")
+    await asyncio.sleep(0.005)
+    note("end")
+    return number
+
+
+@step
+async def long_act(seconds: float) -> int:
+    note("begin")
+    await asyncio.sleep(seconds)
+    note("end")
+    return os.getpid()
+
+
+@workflow
+async def acts(count: int) -> int:
+    total = 0
+    for number in range(count):
+        first, second = await asyncio.gather(act(number), act(number + 1))
+        total += first + second
+        await sleep(0.005)
+    return total
+
+
+@workflow
+async def long_run(seconds: float) -> int:
+    return await long_act(seconds)
+
+
+async def main(url: str, lease: float) -> None:
+    async with Engine(url, options=WorkerOptions(lease=lease)):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], float(sys.argv[2])))
