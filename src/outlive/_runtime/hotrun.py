@@ -20,7 +20,7 @@ from outlive._core.signals import Blocked, Discarded, Diverged, Undecodable
 from outlive._runtime.executor import Executor
 from outlive._runtime.journal import Journal
 from outlive._runtime.steps import Steps
-from outlive._runtime.timers import Timers
+from outlive._runtime.timers import Alarm, Timers
 from outlive._runtime.waits import Waits
 from outlive.model import commands as cmd
 from outlive.model import entries as en
@@ -116,6 +116,7 @@ class HotRun:
         self._in_flight: en.RunCommit | None = None
         self._take = False
         self._release = False
+        self._alarms: set[Alarm] = set()
         self._leaving = False
         self._activity = 0
         self._ending: ev.RunOutcome | None = None
@@ -270,6 +271,14 @@ class HotRun:
         """Append the one event that ends its ref (R3)."""
         self.closed.add(event.ref)
         self.propose(event)
+
+    def at(self, when: float, callback: Callable[[], None]) -> Alarm:
+        """Call ``callback`` at ``when``, unless the run leaves memory before."""
+        if len(self._alarms) > 64 and len(self._alarms) > 4 * len(self.open):
+            self._alarms = {alarm for alarm in self._alarms if alarm.callback is not None}
+        alarm = self.owner.timers.at(when, callback)
+        self._alarms.add(alarm)
+        return alarm
 
     def touch(self) -> None:
         """There is something to commit."""
@@ -452,7 +461,7 @@ class HotRun:
         if not self._leaving and self._quiet():
             self._leaving = True
             mark = self._activity
-            self.owner.timers.at(self.owner.clock.now() + self.owner.linger, lambda: self._leave(mark))
+            self.at(self.owner.clock.now() + self.owner.linger, lambda: self._leave(mark))
 
     def _leave(self, mark: int) -> None:
         self._leaving = False
@@ -489,6 +498,9 @@ class HotRun:
         if not self.dropped:
             self.dropped = True
             self.owner.journal.forget(self)
+            for alarm in self._alarms:
+                alarm.cancel()
+            self._alarms.clear()
             self._steps.forget()
             self._forget_machine()
 

@@ -105,7 +105,7 @@ class Steps:
             self.arm_retry(event.ref, event.at)
 
     def arm_retry(self, ref: int, at: float) -> None:
-        self._hot.owner.timers.at(at, lambda: self._retry(ref, at))
+        self._hot.at(at, lambda: self._retry(ref, at))
 
     def _retry(self, ref: int, at: float) -> None:
         if not self._hot.listening or ref in self._attempts:

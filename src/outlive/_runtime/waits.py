@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from outlive._core.machine import Open
+from outlive._runtime.timers import Alarm
 from outlive.model import events as ev
 from outlive.model.commands import StartWait
 
@@ -23,6 +24,7 @@ class Waits:
         self._dues: dict[int, float] = {}
         self._unrecorded: dict[int, float] = {}
         """When each of them was issued, by the worker's clock."""
+        self._alarms: dict[int, Alarm] = {}
         self._flush_armed = False
 
     def start(self, command: StartWait) -> None:
@@ -52,6 +54,8 @@ class Waits:
         """Nobody waits for it any more."""
         if ref not in self._hot.open or ref in self._hot.closed:
             return
+        if (alarm := self._alarms.pop(ref, None)) is not None:
+            alarm.cancel()
         if self._unrecorded.pop(ref, None) is not None:
             del self._hot.open[ref]
             self._dues.pop(ref, None)
@@ -68,6 +72,7 @@ class Waits:
     def ended(self, ref: int) -> None:
         """Its last event is durable."""
         self._dues.pop(ref, None)
+        self._alarms.pop(ref, None)
 
     def clear(self) -> None:
         """Nothing more is to be written: the run ends or is parked."""
@@ -100,7 +105,7 @@ class Waits:
 
     def _arm(self, command: StartWait, *, recorded: bool) -> None:
         owner, ref = self._hot.owner, command.ref
-        owner.timers.at(self._dues[ref], lambda: self._due(ref))
+        self._alarms[ref] = self._hot.at(self._dues[ref], lambda: self._due(ref))
         if recorded:
             return
         now = owner.clock.now()
@@ -109,7 +114,7 @@ class Waits:
             owner.journal.lazy(self._hot)
         if not self._flush_armed:
             self._flush_armed = True
-            owner.timers.at(now + LAZY_FOR, self._flush)
+            self._hot.at(now + LAZY_FOR, self._flush)
 
     def _flush(self) -> None:
         self._flush_armed = False
@@ -120,7 +125,7 @@ class Waits:
             self._hot.touch()
         else:
             self._flush_armed = True
-            self._hot.owner.timers.at(due, self._flush)
+            self._hot.at(due, self._flush)
 
     def _due(self, ref: int) -> None:
         if not self._hot.listening:
