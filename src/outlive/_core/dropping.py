@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -59,8 +60,8 @@ def _close(task: Task[Any]) -> None:
         except BaseException:
             pass
         return
-    graveyard.append(coroutine)
-    graveyard.append(task)
+    _bury(coroutine)
+    _bury(task)
 
 
 def _exhaust(generator: Any) -> None:
@@ -73,8 +74,14 @@ def _exhaust(generator: Any) -> None:
         except BaseException:  # as above; StopIteration is how it says that it is closed
             return
         step, argument = closing.throw, GeneratorExit  # its clean-up waits for something
-    graveyard.append(generator)
-    graveyard.append(closing)
+    _bury(generator)
+    _bury(closing)
+
+
+def _bury(thing: object) -> None:
+    graveyard.append(thing)
+    # one reference too many: the interpreter's end would close it once more, and with its globals gone it may never come back
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 @contextlib.contextmanager

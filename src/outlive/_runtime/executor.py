@@ -134,9 +134,12 @@ class Executor:
         self._loop = asyncio.get_running_loop()
         self._running: set[Attempt] = set()
         self._quiet: list[asyncio.Future[None]] = []
+        self._closing = False
 
     def start(self, attempt: Attempt) -> None:
-        """Begin, or queue, ``attempt``."""
+        """Begin, or queue, ``attempt``; nothing begins any more while the worker closes."""
+        if self._closing:
+            return
         step = self._registry.steps.get(attempt.call.name)
         if step is None:
             error = UnknownWorkflow(f"no step {attempt.call.name!r} is known here; import the module that defines it")
@@ -168,6 +171,7 @@ class Executor:
 
     async def close(self, grace: float) -> None:
         """Wait up to ``grace`` seconds for what runs, then cancel it. Ends that come now are reported as ever."""
+        self._closing = True
         if self._running and grace > 0:
             quiet: asyncio.Future[None] = self._loop.create_future()
             self._quiet.append(quiet)

@@ -60,7 +60,7 @@ class Owner(Protocol):
     replay_always: bool
 
     def chance(self) -> float: ...
-    def build(self, hot: HotRun, *, trace: Callable[[], str] | None = None) -> Machine: ...
+    def build(self, hot: HotRun) -> Machine: ...
     def new_run(self, command: cmd.StartChild, parent: HotRun) -> en.NewRun: ...
     def next_link(self, hot: HotRun, outcome: ev.RunContinued) -> en.NewRun: ...
     def reload(self, hot: HotRun, why: BaseException) -> None: ...
@@ -345,6 +345,10 @@ class HotRun:
             case en.Committed():
                 self._committed(commit, outcome)
             case en.Fenced():
+                self.abandon()
+                self.owner.lost(self)
+            case en.Rejected(reason=reason) if self._parking:
+                log.critical("run %s can't even be parked: %s", self.run, reason)
                 self.abandon()
                 self.owner.lost(self)
             case en.Rejected(reason=reason):

@@ -8,24 +8,20 @@ import logging
 import random
 import secrets
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any, Final
 
 from msgspec import Struct
 
 from outlive._codec import Codec
-from outlive._core.authoring import Workflow
-from outlive._core.dropping import drop
 from outlive._core.guard import Guard
 from outlive._core.machine import Machine
 from outlive._core.registry import Registry
-from outlive._core.signals import Blocked, Discarded
 from outlive._runtime import versions
 from outlive._runtime.executor import Executor
 from outlive._runtime.heartbeat import Heartbeat
-from outlive._runtime.hotrun import BLOCKED_REPORT, HotRun
+from outlive._runtime.hotrun import HotRun
 from outlive._runtime.journal import Journal
-from outlive._runtime.reports import divergence_report
+from outlive._runtime.revival import Revival
 from outlive._runtime.timers import Timers
 from outlive._runtime.watchdog import Watchdog
 from outlive.errors import LeaseLost, StoreError
@@ -39,9 +35,6 @@ log: Final = logging.getLogger("outlive.worker")
 
 CLAIM_BATCH: Final = 200
 CRASHES_BEFORE_PARKING: Final = 5
-DISCARDS_BEFORE_PARKING: Final = 3
-REPLAY_SLICE: Final = 0.010
-"""Seconds after which a cold replay lets others run (R28)."""
 
 
 class WorkerOptions(Struct, frozen=True, kw_only=True):
@@ -93,10 +86,7 @@ class Worker:
         )
         self._store = store
         self._registry = registry
-        self._codec = codec
-        self._guard = guard
         self._options = options
-        self._make_handle = make_handle
         self._on_ended = on_ended
         self._random = random.Random()
         self._hatching: dict[RunId, asyncio.Task[None]] = {}
@@ -104,6 +94,14 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
         self._watchdog = Watchdog(options.block_warning, options.block_limit, on_hopeless=self._hopeless)
+        self._revival = Revival(
+            store=store,
+            registry=registry,
+            codec=codec,
+            guard=guard,
+            watchdog=self._watchdog,
+            make_handle=make_handle,
+        )
         self._heartbeat = Heartbeat(store, options.lease, clock, on_lost=self._lease_lost)
         self._fingerprint: str | None = None
 
@@ -117,6 +115,7 @@ class Worker:
     async def close(self, grace: float) -> None:
         """Let running attempts end within ``grace`` seconds, write what is known, give up all claims."""
         self._closing = True
+        self._revival.close()
         for task in (*self._tasks, *self._hatching.values()):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._hatching.values(), return_exceptions=True)
@@ -223,7 +222,8 @@ class Worker:
     def adopt(self, created: en.Created, root: RunId) -> None:
         """A run that this engine has created claimed: it goes on from memory (R34)."""
         hot = HotRun(self, run=created.id, link=1, epoch=created.epoch, root=root, log=list(created.events))
-        self._wake_up(hot, fresh=True, takeover=False)
+        self.hot[hot.run] = hot
+        self._revival.wake(hot, fresh=True, takeover=False)
 
     def _hatch(self, claimed: en.Claimed) -> None:
         log.info("run %s of %s: %s", claimed.run, claimed.workflow, "taken over" if claimed.takeover else "taken up")
@@ -232,14 +232,7 @@ class Worker:
         task.add_done_callback(lambda _: self._hatching.pop(claimed.run, None))
 
     async def _bring_to_life(self, claimed: en.Claimed) -> None:
-        try:
-            events = await self._read_log(claimed.run, claimed.link)
-        except StoreError as error:
-            log.warning("can't read the log of run %s now: %s", claimed.run, error)
-            await asyncio.sleep(1.0)
-            if not self._closing:
-                await self._bring_to_life(claimed)
-            return
+        events = await self._revival.read_log(claimed.run, claimed.link)
         hot = HotRun(
             self,
             run=claimed.run,
@@ -251,115 +244,21 @@ class Worker:
         )
         self.hot[claimed.run] = hot
         if claimed.crashes >= CRASHES_BEFORE_PARKING:
-            hot.park(
-                "it kills its workers",
-                f"{claimed.crashes} times in a row a worker died while this run was the only one that could have done it",
-            )
+            report = f"{claimed.crashes} times in a row a worker died while only this run could have done it"
+            hot.park("it kills its workers", report)
             return
         # begun by this very claim: its first activation is not a replay
         fresh = type(events[-1].event) is ev.RunStarted and events[-1].epoch == claimed.epoch
-        asyncio.get_running_loop().call_soon(lambda: self._wake_up(hot, fresh=fresh, takeover=True))
-
-    async def _read_log(self, run: RunId, link: int) -> list[ev.Recorded]:
-        events: list[ev.Recorded] = []
-        while True:
-            page = await self._store.log(run, link, after=len(events), limit=5_000)
-            events.extend(page)
-            if len(page) < 5_000:
-                return events
-
-    # --- replay ------------------------------------------------------------------------------------------------------
-
-    def _wake_up(self, hot: HotRun, *, fresh: bool, takeover: bool) -> None:
-        if hot.dropped or self._closing:
-            return
-        self.hot[hot.run] = hot
-        replayed = hot.log[:-1] if fresh else hot.log
-        try:
-            machine = self.build(hot)
-        except Exception as error:  # the run's first event is not one that this code can begin with
-            hot.park("it can't begin", f"{type(error).__name__}: {error}")
-            return
-        self._replay(hot, machine, replayed, 0, lambda: self._live(hot, machine, fresh=fresh, takeover=takeover))
-
-    def _replay(
-        self, hot: HotRun, machine: Machine, events: list[ev.Recorded], position: int, then: Callable[[], None]
-    ) -> None:
-        """Activate ``events`` from ``position`` in slices; nothing is executed and nothing written."""
-        stop = perf_counter() + REPLAY_SLICE
-        try:
-            while position < len(events):
-                with self._watchdog.watching(hot.run):
-                    machine.activate(events[position], replaying=True)
-                position += 1
-                if perf_counter() > stop:
-                    asyncio.get_running_loop().call_soon(self._replay, hot, machine, events, position, then)
-                    return
-        except BaseException as error:
-            if hot.dropped:
-                return
-            drop(machine)
-            self._failed_replay(hot, error)
-            return
-        if not hot.dropped:
-            then()
-
-    def _live(self, hot: HotRun, machine: Machine, *, fresh: bool, takeover: bool) -> None:
-        last = hot.log[-1]
-        if fresh:
-            hot.log = hot.log[:-1]
-        hot.go_live(machine, takeover=takeover)
-        if fresh:
-            hot.apply((last,))
-        else:
-            hot.knock()
-        hot.consider_leaving()
-
-    def build(self, hot: HotRun, *, trace: Callable[[], str] | None = None) -> Machine:
-        """A machine at the beginning of the run's log."""
-        created = hot.created
-        workflow: Workflow[..., Any] = self._registry.workflow(created.workflow)
-        return Machine(
-            run=hot.run,
-            link=hot.link,
-            created=created,
-            body=workflow.body,
-            bind=workflow.binder.bind,
-            codec=self._codec,
-            guard=self._guard,
-            markers=frozenset(item.event.id for item in hot.log if type(item.event) is ev.Marker),
-            trace=trace,
-            make_handle=self._make_handle,
-        )
-
-    def reload(self, hot: HotRun, why: BaseException) -> None:
-        """A live activation failed: replay from a fresh read, once (R32); what fails again is the run's own fault."""
-        hot.discards += 1
-        asyncio.get_running_loop().create_task(self._reload(hot, why))
-
-    async def _reload(self, hot: HotRun, why: BaseException) -> None:
-        if hot.dropped:
-            return
-        hot.suspend()
-        hot.log = await self._read_log(hot.run, hot.link)
-        if hot.dropped:
-            return
-        hot.seq = hot.log[-1].seq
-        asyncio.get_running_loop().call_soon(lambda: self._wake_up(hot, fresh=False, takeover=False))
-
-    def _failed_replay(self, hot: HotRun, error: BaseException) -> None:
-        if isinstance(error, Blocked):
-            hot.park("WorkflowBlocked", BLOCKED_REPORT)
-            return
-        if isinstance(error, Discarded) and hot.discards < DISCARDS_BEFORE_PARKING:
-            self.reload(hot, error)
-            return
-        if not isinstance(error, Exception) and not isinstance(error, versions.PARKS):
-            raise error
-        reason, report = divergence_report(hot, error, self.build)
-        hot.park(reason, report)
+        asyncio.get_running_loop().call_soon(lambda: self._revival.wake(hot, fresh=fresh, takeover=True))
 
     # --- what hot runs need (hotrun.Owner) ---------------------------------------------------------------------------
+
+    def build(self, hot: HotRun) -> Machine:
+        return self._revival.build(hot)
+
+    def reload(self, hot: HotRun, why: BaseException) -> None:
+        log.warning("run %s is read again and replayed: %s", hot.run, why)
+        self._revival.reload(hot)
 
     def chance(self) -> float:
         return self._random.random()
@@ -395,7 +294,8 @@ class Worker:
         following = HotRun(
             self, run=hot.run, link=hot.link + 1, epoch=hot.epoch, root=hot.root, log=list(events)
         )
-        self._wake_up(following, fresh=True, takeover=False)
+        self.hot[hot.run] = following
+        self._revival.wake(following, fresh=True, takeover=False)
         following.knock()
 
     def gone(self, hot: HotRun) -> None:
