@@ -1,6 +1,6 @@
 """Outlive: plain async functions that outlive the process.
 
-    from outlive import sleep, step, workflow, run
+from outlive import sleep, step, workflow, run
 """
 
 from outlive._core.authoring import Step, Workflow, step, workflow

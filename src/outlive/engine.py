@@ -10,13 +10,12 @@ import re
 import time
 from collections.abc import Coroutine
 from contextvars import Token
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, cast
 
 import msgspec
 from msgspec import Raw
-from typing_extensions import Self
 from uuid_utils import uuid7
 
 from outlive._codec import Codec, digest
@@ -85,7 +84,7 @@ class Engine:
         self.registry = registry
         self.codec = Codec(registry.types)
         self.url = url
-        self._durability = durability
+        self._durability: Literal["power", "process"] = durability
         self._guard = Guard(GuardMode(guard or os.environ.get("OUTLIVE_GUARD") or _usual_guard()))
         self._grace = shutdown_grace
         self._options = options or WorkerOptions()
@@ -196,17 +195,17 @@ class Engine:
             return others.start_child(machine, workflow, args, kwargs)
         return self._start(workflow, args, kwargs)
 
-    async def _start(
-        self, workflow: Workflow[Any, R], args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> Run[R]:
+    async def _start(self, workflow: Workflow[Any, R], args: tuple[object, ...], kwargs: dict[str, object]) -> Run[R]:
         journal = self.journal
-        if not isinstance(workflow, Workflow):
+        if not isinstance(cast("object", workflow), Workflow):  # whoever checks no types
             raise TypeError(f"{workflow!r} is not a workflow; decorate it with @workflow")
         encoded = self.codec.encode(workflow.binder.bind(args, kwargs), what=workflow.name)
         mark = digest(encoded)
         run = RunId(workflow.run_id) if workflow.run_id is not None else _new_id(workflow.name, mark)
         if not _RUN_ID.fullmatch(run):
-            raise ValueError(f"{run!r} can't be a run id: up to 255 letters, digits and _ . : @ -, not beginning with a dot")
+            raise ValueError(
+                f"{run!r} can't be a run id: up to 255 letters, digits and _ . : @ -, not beginning with a dot"
+            )
         worker = self._worker
         claim = (
             worker is not None
@@ -262,7 +261,9 @@ class Engine:
 
     # --- hooks -------------------------------------------------------------------------------------------------------
 
-    def resume_hook(self, token: str, payload: object = None, *, idempotency_key: str = "") -> Coroutine[Any, Any, None]:
+    def resume_hook(
+        self, token: str, payload: object = None, *, idempotency_key: str = ""
+    ) -> Coroutine[Any, Any, None]:
         """Send ``payload`` to the hook that holds ``token``; see :func:`outlive.resume_hook`."""
         machine = current()
         if machine is not None:
@@ -401,7 +402,9 @@ def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) 
 
         path = rest.removeprefix("/")
         if not path:
-            raise ConfigurationError(f"{url!r} names no file; write sqlite:///orders.db, or sqlite:////absolute/path.db")
+            raise ConfigurationError(
+                f"{url!r} names no file; write sqlite:///orders.db, or sqlite:////absolute/path.db"
+            )
         return SQLiteStore(path, clock=clock, durability=durability)
     if scheme == "memory":
         from outlive.stores.memory import MemoryStore
@@ -425,7 +428,7 @@ def _new_id(workflow: str, mark: str) -> RunId:
     metadata = step_metadata.get(None)
     if metadata is None:
         return new_run_id()
-    counts = _starts_in_step.get(None)
+    counts: dict[str, int] | None = _starts_in_step.get(None)
     if counts is None:
         counts = {}
         _starts_in_step.set(counts)
@@ -436,7 +439,7 @@ def _new_id(workflow: str, mark: str) -> RunId:
 
 
 def _when(epoch: float) -> datetime:
-    return datetime.fromtimestamp(epoch, timezone.utc)
+    return datetime.fromtimestamp(epoch, UTC)
 
 
 def _info(record: RunRecord) -> RunInfo:
@@ -491,11 +494,19 @@ def _teach(registry: Registry) -> None:
     """Make handles, and references to steps and workflows, values that can be carried."""
     types = registry.types
     if types.lookup("outlive:run") is None:
-        types.register(Run, name="outlive:run", encode=lambda run: run.id, decode=Run)
+        types.register(Run, name="outlive:run", encode=_run_id, decode=Run)
         types.register(HookHandle, name="outlive:hook-handle", encode=_token, decode=HookHandle, secret=True)
         types.register(Hook, name="outlive:hook", encode=_token, decode=HookHandle, secret=True)
-        types.register(Step, name="outlive:step", encode=lambda step: step.name, decode=registry.step)
-        types.register(Workflow, name="outlive:workflow", encode=lambda flow: flow.name, decode=registry.workflow)
+        types.register(Step, name="outlive:step", encode=_name, decode=registry.step)
+        types.register(Workflow, name="outlive:workflow", encode=_name, decode=registry.workflow)
+
+
+def _run_id(run: Run[Any]) -> str:
+    return run.id
+
+
+def _name(code: Step[..., Any] | Workflow[..., Any]) -> str:
+    return code.name
 
 
 def _token(hook: Hook[Any] | HookHandle[Any]) -> str:

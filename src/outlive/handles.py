@@ -252,5 +252,3 @@ class HookDefinition(Generic[T]):
 def define_hook(type: type[T]) -> HookDefinition[T]:
     """A hook whose payloads are of ``type``, for the workflow that receives and the code that sends."""
     return HookDefinition(type)
-
-

@@ -39,7 +39,12 @@ def run(workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 
 async def run_to_end(
-    workflow: Workflow[Any, R], args: tuple[object, ...], kwargs: dict[str, object], *, url: str | None = None, guard: str | None = None
+    workflow: Workflow[Any, R],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+    *,
+    url: str | None = None,
+    guard: str | None = None,
 ) -> R:
     """What :func:`run` does, for callers that have a loop."""
     run_id = workflow.run_id or new_run_id()
@@ -60,7 +65,10 @@ async def _tell_of_others(engine: Engine, run_id: str) -> None:
     ]
     for info in unfinished[:5]:
         module = info.workflow.partition(":")[0]
-        print(f"outlive: run {info.id} of {info.workflow} is unfinished; go on with it: outlive worker {module}", file=sys.stderr)
+        print(
+            f"outlive: run {info.id} of {info.workflow} is unfinished; go on with it: outlive worker {module}",
+            file=sys.stderr,
+        )
     if len(unfinished) > 5:
         print(f"outlive: and {len(unfinished) - 5} more unfinished; see: outlive runs", file=sys.stderr)
 

@@ -20,7 +20,7 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from types import EllipsisType, GenericAlias, ModuleType, NoneType, NotImplementedType, UnionType
-from typing import Final, TypeVar, cast, overload
+from typing import Any, Final, TypeVar, cast, overload
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -29,7 +29,7 @@ from outlive import errors
 C = TypeVar("C", bound=type[object])
 T = TypeVar("T")
 Encode = Callable[[object], object]
-Decode = Callable[[object], object]
+Decode = Callable[[Any], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

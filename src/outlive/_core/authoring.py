@@ -7,11 +7,9 @@ import contextvars
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from msgspec import Raw
-from typing_extensions import Self
 
 from outlive._codec import digest
 from outlive._core.binding import Binder
@@ -57,9 +55,7 @@ class Step(Generic[P, R]):
         origin = loop if isinstance(loop, DeterministicLoop) else None
         return self._drive(origin, (*self._bound, *args), kwargs)
 
-    async def _drive(
-        self, origin: DeterministicLoop | None, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> R:
+    async def _drive(self, origin: DeterministicLoop | None, args: tuple[object, ...], kwargs: dict[str, object]) -> R:
         machine = current()
         if machine is None:
             if origin is not None:
@@ -117,7 +113,10 @@ class Step(Generic[P, R]):
     def __get__(self, obj: object, owner: type | None = None) -> object:
         if obj is None:
             return self
-        return Step(self.fn, name=self.name, options=self.step_options, binder=self.binder, bound=(obj,))
+        bound: Step[..., Any] = Step(
+            self.fn, name=self.name, options=self.step_options, binder=self.binder, bound=(obj,)
+        )
+        return bound
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
@@ -125,7 +124,7 @@ class Step(Generic[P, R]):
 
 def is_step(awaitable: object) -> bool:
     """Whether it is what calling a step gives."""
-    return getattr(awaitable, "cr_code", None) is Step._drive.__code__
+    return getattr(awaitable, "cr_code", None) is Step._drive.__code__  # pyright: ignore[reportUnknownMemberType]  # of any step
 
 
 class Workflow(Generic[P, R]):
@@ -200,7 +199,9 @@ def _refuse_generators(fn: Callable[..., object], what: str) -> None:
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise TypeError(f"{fn.__qualname__} is a generator; a {what} returns one value (return a list)")
     if not inspect.isfunction(fn):
-        raise TypeError(f"@{what} goes on a function, not on {fn!r}; with staticmethod or classmethod put @{what} inside")
+        raise TypeError(
+            f"@{what} goes on a function, not on {fn!r}; with staticmethod or classmethod put @{what} inside"
+        )
 
 
 @overload
@@ -265,9 +266,7 @@ class StepDecorator:
     def __call__(self, fn: Callable[P, R], /) -> Step[P, R]: ...
     def __call__(self, fn: Callable[..., Any], /) -> Step[..., Any]:
         _refuse_generators(fn, "step")
-        made: Step[..., Any] = Step(
-            fn, name=self._name or stable_name(fn), options=self._options, binder=Binder(fn)
-        )
+        made: Step[..., Any] = Step(fn, name=self._name or stable_name(fn), options=self._options, binder=Binder(fn))
         self._registry.steps.add(made)
         self._registry.reach(fn)
         return made

@@ -8,8 +8,8 @@ import random
 import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
-from datetime import datetime, timezone
-from typing import Any, NoReturn
+from datetime import UTC, datetime
+from typing import NoReturn
 
 from msgspec import Struct
 from typing_extensions import override
@@ -48,8 +48,8 @@ def now() -> datetime:
     """The time of the run's log, aware, in UTC: the same on replay. Outside a workflow the real time."""
     loop = asyncio._get_running_loop()
     if isinstance(loop, DeterministicLoop):
-        return datetime.fromtimestamp(loop.time(), timezone.utc)
-    return datetime.now(timezone.utc)
+        return datetime.fromtimestamp(loop.time(), UTC)
+    return datetime.now(UTC)
 
 
 def uuid4() -> uuid.UUID:
@@ -130,7 +130,7 @@ def get_workflow_metadata() -> WorkflowMetadata:
         run_id=machine.run,
         workflow=machine.workflow,
         link=machine.link,
-        started_at=datetime.fromtimestamp(machine.started_at, timezone.utc),
+        started_at=datetime.fromtimestamp(machine.started_at, UTC),
         parent_run_id=machine.parent.run if machine.parent is not None else None,
     )
 
@@ -175,5 +175,3 @@ def get_logger(name: str = "outlive.workflow") -> logging.Logger:
 def emit(record: logging.LogRecord) -> None:
     """Give a line that was held back to the handlers of its logger."""
     logging.getLogger(record.name).callHandlers(record)
-
-

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
+from typing import Any, Generic, NamedTuple, Self, TypeVar, cast, overload
 
 from msgspec import Raw
-from typing_extensions import Self, override
+from typing_extensions import override
 
 from outlive._core import payloads
 from outlive._core.context import current, required
@@ -103,7 +103,9 @@ class Hook(Generic[T]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.dispose()
 
     async def __aiter__(self) -> AsyncIterator[T]:
@@ -225,5 +227,3 @@ def create_hook(type: type[Any] | None = None, *, token: str | None = None, meta
     if token is not None and not 0 < len(token) <= 512:
         raise ValueError("a token has 1 to 512 characters")
     return Hook(machine, type, token, metadata)
-
-

@@ -164,7 +164,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                 raise NeverIdle
             rearm()
             try:
-                handle._run()  # type: ignore[attr-defined]  # asyncio's own way to run a handle
+                handle._run()  # asyncio's own way to run a handle
             except SystemExit:
                 pass  # the task that raised it has it as its exception; it says nothing to this process
 
@@ -310,7 +310,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         if self._tasks.pop(cast("Task[Any]", task), self) is self:
             self._detached.pop(cast("Task[Any]", task), None)
-        if task._log_traceback:  # type: ignore[attr-defined]  # it failed, and so far nobody has asked
+        if task._log_traceback:  # it failed, and so far nobody has asked
             self.host.task_failed(task)
 
     @override
@@ -360,8 +360,8 @@ class _GatheringFuture(asyncio.tasks._GatheringFuture):  # type: ignore[name-def
     """What ``gather`` returns; on our loops it hashes by creation order too (R21)."""
 
     def __init__(self, children: list[asyncio.Future[Any]], *, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(children, loop=loop)
-        self._order = loop.next_order() if isinstance(loop, DeterministicLoop) else super().__hash__()
+        super().__init__(children, loop=loop)  # pyright: ignore[reportUnknownMemberType]
+        self._order: int = loop.next_order() if isinstance(loop, DeterministicLoop) else object.__hash__(self)
 
     @override
     def __hash__(self) -> int:

@@ -141,7 +141,7 @@ class Machine:
         self.seed = Seed(created.seed)
         self.codec = codec
         self.guard = guard
-        self.loop = DeterministicLoop(self, guard, first_order=self.seed.first_order())
+        self.loop = DeterministicLoop(self, guard, first_order=self.seed.first_order())  # type: ignore[abstract]  # what it refuses is put into the class afterwards
         self.loop.on_exception = self._on_exception
         self.open: dict[int, Open] = {}
         self.issued: list[Issued] = []
@@ -311,8 +311,8 @@ class Machine:
         except SerializationError as error:
             raise Undecodable(str(error)) from error
         if isinstance(value, outcomes.Raise):
-            error = value.error
-            return lambda: _raise_in(future, error)
+            refusal = value.error
+            return lambda: _raise_in(future, refusal)
         return lambda: future.set_result(value)
 
     def _decode(self, raw: Raw) -> object:
@@ -362,8 +362,8 @@ class Machine:
 
     def task_failed(self, task: asyncio.Task[Any]) -> None:
         """A task ended with an exception; whether anybody will retrieve it, the end of the run will show."""
-        error = task._exception  # type: ignore[attr-defined]  # asking for it counts as retrieving it
-        if self._met(error):
+        error = task._exception  # asking for it counts as retrieving it
+        if error is not None and self._met(error):
             self._fatal = error
         self._failed.append(weakref.ref(task))
 
@@ -377,10 +377,10 @@ class Machine:
         """Exceptions that nobody retrieved, also those that a reference cycle keeps from being collected."""
         for failed in self._failed:
             task = failed()
-            if task is not None and task._log_traceback:  # type: ignore[attr-defined]  # asyncio's own mark
-                task._log_traceback = False  # type: ignore[attr-defined]
+            if task is not None and task._log_traceback:  # asyncio's own mark
+                task._log_traceback = False
                 message = f"{type(task).__name__} exception was never retrieved"
-                self._on_exception({"message": message, "exception": task._exception})  # type: ignore[attr-defined]
+                self._on_exception({"message": message, "exception": task._exception})
         self._failed.clear()
         return tuple(self.unretrieved)
 
@@ -443,9 +443,7 @@ class Machine:
 
     def start_timer(self, handle: Timer, delay: float) -> None:
         handle.ref = self.issue("timer", "", repr(delay))
-        command = cmd.StartWait(
-            ref=handle.ref, kind="timer", delay=delay, due=min(self.loop.time() + delay, FOREVER)
-        )
+        command = cmd.StartWait(ref=handle.ref, kind="timer", delay=delay, due=min(self.loop.time() + delay, FOREVER))
         self.open[handle.ref] = Open(command, None, handle)
         self._out.append(command)
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from msgspec import Struct
 
+from outlive._codec import digest
 from outlive._core.signals import Diverged
 from outlive.model import events as ev
 
@@ -70,12 +71,18 @@ def _check_end(event: ev.Event, outcome: ev.RunOutcome | None, *, ended: bool) -
         raise Diverged(ref=0, recorded=f"{describe(event)} here", attempted="is still waiting")
     if type(event) is not type(outcome):
         raise Diverged(ref=0, recorded=describe(event), attempted=f"ended with {describe(outcome)}")
-    if isinstance(event, ev.RunCompleted) and isinstance(outcome, ev.RunCompleted):
-        recorded, attempted = bytes(event.result), bytes(outcome.result)
-        if recorded != attempted:
-            raise Diverged(
-                ref=0, recorded=f"the result {_short(recorded)}", attempted=f"returned {_short(attempted)}"
-            )
+    match event, outcome:
+        case ev.RunCompleted(result=recorded), ev.RunCompleted(result=attempted):
+            _check_value("the result", bytes(recorded), "returned", bytes(attempted))
+        case ev.RunContinued(input=recorded), ev.RunContinued(input=attempted):
+            _check_value("continue_as_new with", bytes(recorded), "continues with", bytes(attempted))
+        case _:
+            pass
+
+
+def _check_value(what: str, recorded: bytes, does: str, attempted: bytes) -> None:
+    if recorded != attempted and digest(recorded) != digest(attempted):
+        raise Diverged(ref=0, recorded=f"{what} {_short(recorded)}", attempted=f"{does} {_short(attempted)}")
 
 
 def _diverged(event: ev.Event, command: Issued | None) -> NoReturn:

@@ -29,6 +29,11 @@ class Raise(Struct):
     error: BaseException
 
 
+def _parts(error: BaseException) -> tuple[BaseException, ...]:
+    """What a group holds."""
+    return cast("BaseExceptionGroup[BaseException]", error).exceptions if isinstance(error, BaseExceptionGroup) else ()
+
+
 def of_body(main: asyncio.Task[object], codec: Codec, *, cancel_requested: bool) -> ev.RunOutcome:
     """How the body ended (R7, R8)."""
     if main.cancelled():
@@ -42,8 +47,8 @@ def of_body(main: asyncio.Task[object], codec: Codec, *, cancel_requested: bool)
         except errors.SerializationError as refused:
             return ev.RunFailed(error=Raw(codec.encode_exception(refused)))
     alone = error
-    while isinstance(alone, BaseExceptionGroup) and len(alone.exceptions) == 1:  # out of an `async with TaskGroup()`
-        alone = cast("BaseExceptionGroup[BaseException]", alone).exceptions[0]
+    while len(parts := _parts(alone)) == 1:  # out of an `async with TaskGroup()`
+        alone = parts[0]
     if isinstance(alone, ContinueAsNew):
         try:
             return ev.RunContinued(input=Raw(codec.encode(dict(alone.arguments), what="continue_as_new")))
@@ -106,6 +111,4 @@ def conflict(run_id: str) -> errors.RunConflict:
 def hook_refused(reason: str) -> errors.OutliveError:
     if reason == "full":
         return errors.PayloadInvalid("too many payloads wait for this hook; the workflow must receive some first")
-    return errors.HookNotFound(
-        "no open hook has this token: it was never opened, was disposed, or its run has ended"
-    )
+    return errors.HookNotFound("no open hook has this token: it was never opened, was disposed, or its run has ended")

@@ -66,7 +66,7 @@ class Registry:
         """Make the classes that the module of ``function`` can name known to the codec (R12)."""
         if function.__module__ not in self._modules:
             self._modules.add(function.__module__)
-            self.types.reach(function.__globals__)  # type: ignore[attr-defined]  # a Python function has them
+            self.types.reach(function.__globals__)
 
     def workflow(self, name: str) -> Workflow[..., Any]:
         """The workflow of that name.

@@ -32,7 +32,9 @@ class Durable(Coroutine[Any, Any, T]):
 
     __slots__ = ("_begin", "_inner", "_order", "_take_back")
 
-    def __init__(self, begin: Callable[[], Coroutine[Any, Any, T]], take_back: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, begin: Callable[[], Coroutine[Any, Any, T]], take_back: Callable[[], None] | None = None
+    ) -> None:
         self._begin = begin
         self._inner: Coroutine[Any, Any, T] | None = None
         self._order: int | None = None

@@ -8,8 +8,8 @@ import functools
 import os
 from collections import deque
 from collections.abc import Callable, Coroutine
-from datetime import datetime, timezone
-from typing import Any, Final, TypeAlias, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -318,7 +318,9 @@ class Executor:
 
     def _timed_out(self, attempt: Attempt) -> Raised:
         return self._raised(
-            StepTimeout(f"attempt {attempt.number} of {attempt.call.name} ran longer than {attempt.call.options.timeout} s")
+            StepTimeout(
+                f"attempt {attempt.number} of {attempt.call.name} ran longer than {attempt.call.options.timeout} s"
+            )
         )
 
     def _raised(self, error: BaseException, *, fatal: bool = False, retry_after: float | None = None) -> Raised:
@@ -331,7 +333,7 @@ class Executor:
         if arguments is None:
             decoded = self._codec.decode(attempt.call.input)
             assert isinstance(decoded, dict), "a step's input is not a set of arguments"
-            arguments = decoded
+            arguments = cast("dict[str, object]", decoded)
         return step.binder.spread(arguments)
 
     def _context(self, attempt: Attempt) -> contextvars.Context:
@@ -342,7 +344,7 @@ class Executor:
             name=attempt.call.name,
             run_id=attempt.run,
             attempt=attempt.number,
-            started_at=datetime.fromtimestamp(self._clock.now(), timezone.utc),
+            started_at=datetime.fromtimestamp(self._clock.now(), UTC),
             overlapping=attempt.overlapping,
             is_cancelled=lambda: attempt.cancelled or attempt.timed_out,
         )

@@ -42,7 +42,15 @@ _REGISTRATIONS: Final = frozenset({cmd.OpenHook, cmd.StartChild, cmd.SendToHook,
 """What must be durable before anything else of its activation acts (rule 5)."""
 
 _FACTS: Final = frozenset(
-    {ev.StepStarted, ev.StepCompleted, ev.StepFailed, ev.StepRetrying, ev.StepCancelled, ev.WaitCreated, ev.WaitCompleted}
+    {
+        ev.StepStarted,
+        ev.StepCompleted,
+        ev.StepFailed,
+        ev.StepRetrying,
+        ev.StepCancelled,
+        ev.WaitCreated,
+        ev.WaitCompleted,
+    }
 )
 """Proposals that were found, not asked for by the body."""
 
@@ -216,9 +224,7 @@ class HotRun:
     ) -> None:
         match command:
             case cmd.OpenHook(ref=ref, token_hash=hashed, token=token, schema=schema, metadata=metadata):
-                self.propose(
-                    ev.HookCreated(ref=ref, token_hash=hashed, token=token, schema=schema, metadata=metadata)
-                )
+                self.propose(ev.HookCreated(ref=ref, token_hash=hashed, token=token, schema=schema, metadata=metadata))
             case cmd.DisposeHook(ref=ref):
                 self._take = True
                 self.propose(ev.HookDisposed(ref=ref))

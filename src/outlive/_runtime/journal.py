@@ -229,9 +229,7 @@ class Journal:
                 idle.set_result(None)
         self._idle.clear()
 
-    def _failed(
-        self, sources: Sequence[Source], requests: Sequence[Request], error: StoreError
-    ) -> None:
+    def _failed(self, sources: Sequence[Source], requests: Sequence[Request], error: StoreError) -> None:
         """Nothing of the batch happened. Requests are told; what runs have found stays, and is tried again until it is written."""
         failure = error if isinstance(error, StoreUnavailable) else StoreUnavailable(str(error))
         if not self._down:

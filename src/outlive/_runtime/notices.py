@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
@@ -41,7 +41,7 @@ class Notices:
             await asyncio.gather(self._task, return_exceptions=True)
 
     @contextmanager
-    def waiting(self, run: RunId) -> Iterator[asyncio.Future[None]]:
+    def waiting(self, run: RunId) -> Generator[asyncio.Future[None]]:
         """Register first, then check, then await (rule 7): the future is done when ``run`` may have changed."""
         changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(run, set()).add(changed)

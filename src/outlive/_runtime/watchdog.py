@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Final
@@ -38,7 +38,7 @@ class Watchdog:
         self._stop.set()
 
     @contextmanager
-    def watching(self, run: RunId) -> Iterator[None]:
+    def watching(self, run: RunId) -> Generator[None]:
         """An activation of ``run`` is on this thread.
 
         Raises:

@@ -291,9 +291,7 @@ class Worker:
         )
 
     def continued(self, hot: HotRun, events: tuple[ev.Recorded, ...]) -> None:
-        following = HotRun(
-            self, run=hot.run, link=hot.link + 1, epoch=hot.epoch, root=hot.root, log=list(events)
-        )
+        following = HotRun(self, run=hot.run, link=hot.link + 1, epoch=hot.epoch, root=hot.root, log=list(events))
         self.hot[hot.run] = following
         self._revival.wake(following, fresh=True, takeover=False)
         following.knock()

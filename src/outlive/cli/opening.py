@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -74,6 +75,8 @@ async def _hash_seed(url: str) -> str | None:
     store = open_store(url, SystemClock(), "power")
     await store.open()
     try:
-        return await store.hash_seed()
+        ours = os.environ.get("PYTHONHASHSEED", "")
+        # never 0, which turns randomization off
+        return await store.hash_seed(ours if ours.isdecimal() else str(1 + secrets.randbelow(2**32 - 1)))
     finally:
         await store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -27,7 +27,7 @@ from outlive.cli.output import (
     to_json,
 )
 from outlive.cli.timeline import Entry, tell
-from outlive.cli.values import view
+from outlive.cli.values import hide, secrets_of, view
 from outlive.handles import RunEvent, RunInfo
 
 if TYPE_CHECKING:
@@ -49,13 +49,19 @@ def show(run: str, /, *, link: int | None = None, tokens: bool = False, url: Url
     """
     info, log, events, number = asyncio.run(_read(url, run, link))
     entries = tell(log, tokens=tokens)
+    if not tokens:
+        hidden = secrets_of(log)
+        entries = [msgspec.convert(hide(msgspec.to_builtins(entry), hidden), Entry) for entry in entries]
+        events = [
+            msgspec.structs.replace(event, data=cast("dict[str, Any]", hide(event.data, hidden))) for event in events
+        ]
     if json:
         print_json(
             {
                 "run": info,
                 "link": number,
                 "timeline": [_for_programs(entry) for entry in entries],
-                "events": [_masked(event, tokens=tokens) for event in events],
+                "events": [_readable(event, tokens=tokens) for event in events],
             }
         )
     elif on_terminal():
@@ -82,8 +88,8 @@ def _for_programs(entry: Entry) -> dict[str, object]:
     return made
 
 
-def _masked(event: RunEvent, *, tokens: bool) -> RunEvent:
-    """``event`` with its values as people read them, and without secrets."""
+def _readable(event: RunEvent, *, tokens: bool) -> RunEvent:
+    """``event`` with its values as people read them."""
     data = {
         key: view(msgspec.json.encode(value), tokens=tokens) if key in _ENCODED else value
         for key, value in event.data.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Final, cast
 
 import msgspec
@@ -9,13 +10,15 @@ from msgspec import Raw
 
 from outlive._codec.compression import MARK, unpack
 from outlive._core.payloads import CODEC_TYPE, JSON_TYPE
+from outlive._core.seeds import Seed
 from outlive.errors import SerializationError
-from outlive.model.events import Payload
+from outlive.model.events import HookCreated, Payload, Recorded, RunCreated
 
 _LARGEST: Final = 64 * 2**20
 _SECRET: Final = frozenset({"outlive:hook", "outlive:hook-handle"})
 _MAPPINGS: Final = frozenset({"dict", "ordereddict", "counter", "defaultdict"})
 _MASK: Final = "<hook>"
+_TOKEN_MASK: Final = "<token>"  # noqa: S105
 
 
 def view(raw: Raw | bytes, *, tokens: bool = False) -> object:
@@ -54,6 +57,36 @@ def _error_line(fields: dict[str, object]) -> str:
     kind = str(fields.get("c", "exception")).rpartition(":")[2]
     message = fields.get("m", "")
     return f"{kind}: {message}" if message else kind
+
+
+def secrets_of(log: Sequence[Recorded]) -> frozenset[str]:
+    """The tokens of the hooks in a link: chosen by users, or derived from its seed."""
+    found: set[str] = set()
+    seed: Seed | None = None
+    for recorded in log:
+        match recorded.event:
+            case RunCreated(seed=hex_seed):
+                seed = Seed(hex_seed)
+            case HookCreated(ref=ref, token=token) if seed is not None:
+                found.add(token or seed.token(ref))
+            case _:
+                pass
+    return frozenset(found)
+
+
+def hide(value: object, secrets: Collection[str]) -> object:
+    """``value`` without the texts in ``secrets``, which a step may have got or given as plain strings."""
+    match value:
+        case str():
+            for secret in secrets:
+                value = value.replace(secret, _TOKEN_MASK)
+            return value
+        case list():
+            return [hide(item, secrets) for item in cast("list[object]", value)]
+        case dict():
+            return {key: hide(item, secrets) for key, item in cast("dict[str, object]", value).items()}
+        case _:
+            return value
 
 
 def _view(node: object, tokens: bool) -> object:

@@ -35,9 +35,8 @@ _ENDED: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANC
 _ALIVE: Final[Mapping[type[Event], RunStatus]] = {
     ev.RunTerminated: RunStatus.TERMINATED,
 }
-_STAYS_RUNNING: Final[Mapping[type[Event], RunStatus]] = {
-    kind: RunStatus.RUNNING
-    for kind in (
+_STAYS_RUNNING: Final[Mapping[type[Event], RunStatus]] = dict.fromkeys(
+    (
         ev.RunContinued,  # the next link of the chain goes on
         ev.StepStarted,
         ev.StepCompleted,
@@ -58,8 +57,9 @@ _STAYS_RUNNING: Final[Mapping[type[Event], RunStatus]] = {
         ev.CallFailed,
         ev.CancelRequested,
         ev.Marker,
-    )
-}
+    ),
+    RunStatus.RUNNING,
+)
 
 RUN_TRANSITIONS: Final[Mapping[RunStatus, Mapping[type[Event], RunStatus]]] = {
     RunStatus.PENDING: {

@@ -288,7 +288,7 @@ class MemoryStore:
 
     # --- keeping house ---
 
-    async def hash_seed(self) -> str | None:
+    async def hash_seed(self, fresh: str) -> str | None:  # noqa: ARG002
         return None
 
     async def prune(self, *, ended_before: float, limit: int) -> int:

@@ -139,8 +139,11 @@ class Store(Protocol):
         """Delete up to ``limit`` runs that ended before then, with their logs; how many it was. Call again until it is 0."""
         ...
 
-    async def hash_seed(self) -> str | None:
-        """The ``PYTHONHASHSEED`` under which its runs should be worked on, chosen once for the store (R22); None: nothing outlives this process."""
+    async def hash_seed(self, fresh: str) -> str | None:
+        """The ``PYTHONHASHSEED`` under which its runs should be worked on (R22): ``fresh``, unless one was chosen before.
+
+        None: any will do, since nothing outlives this process.
+        """
         ...
 
     async def audit(self) -> list[str]:

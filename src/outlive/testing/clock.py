@@ -11,11 +11,16 @@ from __future__ import annotations
 import asyncio
 import selectors
 import threading
-from typing import Any, Final
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
 from typing_extensions import override
 
 from outlive._runtime.worker import WorkerOptions
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 STEP_PATIENCE: Final = 0.02
 STORE_PATIENCE: Final = 30.0
@@ -32,7 +37,7 @@ class _JumpingSelector(selectors.DefaultSelector):
     @override
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
-        if ready or self.loop is None or timeout is not None and timeout <= 0:
+        if ready or self.loop is None or (timeout is not None and timeout <= 0):
             return ready
         if timeout is None:
             return super().select(None)  # only a thread can wake this loop
@@ -79,11 +84,21 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return STEP_PATIENCE if any(thread.name == "outlive-step" for thread in threading.enumerate()) else 0.0
 
     @override
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         future = super().run_in_executor(executor, func, *args)
         self._in_executor += 1
         future.add_done_callback(self._executor_done)
         return future
+
+    @override
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        self._in_executor += 1  # threads end in real time
+        try:
+            await super().shutdown_default_executor()
+        finally:
+            self._in_executor -= 1
 
     def _executor_done(self, _future: object) -> None:
         self._in_executor -= 1

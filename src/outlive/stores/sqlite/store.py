@@ -210,8 +210,8 @@ class SQLiteStore:
                 break
         return pruned
 
-    async def hash_seed(self) -> str | None:
-        return await self._write(lambda writer: writer.hash_seed())
+    async def hash_seed(self, fresh: str) -> str | None:
+        return await self._write(lambda writer: writer.hash_seed(fresh))
 
     async def audit(self) -> list[str]:
         return await self._read(housekeeping.audit)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import secrets
 from collections.abc import Collection, Generator, Sequence
 from typing import Final, cast
 
@@ -281,10 +280,9 @@ class Writer:
 
     # --- keeping house ---
 
-    def hash_seed(self) -> str:
+    def hash_seed(self, fresh: str) -> str:
         with self._transaction():
-            # never 0, which turns randomization off; the first to ask decides
-            self._execute(SQL["put_hash_seed"], (str(1 + secrets.randbelow(2**32 - 1)),))
+            self._execute(SQL["put_hash_seed"], (fresh,))  # the first to ask decides
             [(seed,)] = fetch(self._connection, tuple[str], SQL["hash_seed"])
         return seed
 
