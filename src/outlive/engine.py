@@ -182,7 +182,7 @@ class Engine:
 
     # --- starting ----------------------------------------------------------------------------------------------------
 
-    def start(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Run[R]]:
+    def start(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, None, Run[R]]:
         """Start a run; its handle, once it is durable. With ``.options(run_id=...)`` the same call gives the same run.
 
         Raises:
@@ -263,7 +263,7 @@ class Engine:
 
     def resume_hook(
         self, token: str, payload: object = None, *, idempotency_key: str = ""
-    ) -> Coroutine[Any, Any, None]:
+    ) -> Coroutine[object, None, None]:
         """Send ``payload`` to the hook that holds ``token``; see :func:`outlive.resume_hook`."""
         machine = current()
         if machine is not None:

@@ -127,7 +127,7 @@ class Run(Generic[R]):
     def _engine(self) -> Backend:
         return self._backend if self._backend is not None else backend()
 
-    def result(self, timeout: float | None = None) -> Coroutine[Any, Any, R]:
+    def result(self, timeout: float | None = None) -> Coroutine[object, None, R]:
         """Wait for the run to end; its result. In a workflow body nothing is held or polled meanwhile.
 
         Args:
@@ -146,7 +146,7 @@ class Run(Generic[R]):
         watching = others.watch(machine, self.id)
         return watching if timeout is None else asyncio.wait_for(watching, timeout)
 
-    def cancel(self) -> Coroutine[Any, Any, bool]:
+    def cancel(self) -> Coroutine[object, None, bool]:
         """Ask the run to end: its body gets ``CancelledError``, and may clean up. True once the request is durable, False if it had ended.
 
         Raises:
@@ -215,7 +215,7 @@ class HookHandle(Generic[T]):
         return "<hook handle>"
 
 
-def resume_hook(token: str, payload: object = None, *, idempotency_key: str = "") -> Coroutine[Any, Any, None]:
+def resume_hook(token: str, payload: object = None, *, idempotency_key: str = "") -> Coroutine[object, None, None]:
     """Send ``payload`` to the hook that holds ``token``. Once this returns it is durable, and will be delivered in order.
 
     Args:
@@ -241,7 +241,7 @@ class HookDefinition(Generic[T]):
         """Open it in the executing workflow."""
         return create_hook(self.type, token=token, metadata=metadata)
 
-    def resume(self, token: str, payload: T, *, idempotency_key: str = "") -> Coroutine[Any, Any, None]:
+    def resume(self, token: str, payload: T, *, idempotency_key: str = "") -> Coroutine[object, None, None]:
         """Send a payload, checked against the type first; see :func:`resume_hook`."""
         machine = current()
         if machine is not None:

@@ -50,6 +50,8 @@ async def run_to_end(
     run_id = workflow.run_id or new_run_id()
     async with Engine(url, only=run_id, guard=guard) as engine:
         handle = await engine.start(workflow.options(run_id=run_id), *args, **kwargs)
+        if await handle.status() is RunStatus.PARKED and engine.worker is not None:
+            await engine.worker.look()  # the code may have been mended since
         try:
             return cast("R", await engine.await_result(handle.id, None, or_parked=True))
         finally:
@@ -73,7 +75,7 @@ async def _tell_of_others(engine: Engine, run_id: str) -> None:
         print(f"outlive: and {len(unfinished) - 5} more unfinished; see: outlive runs", file=sys.stderr)
 
 
-def start(workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Run[R]]:
+def start(workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, None, Run[R]]:
     """Start a run on the ambient engine; in a workflow body a child run. See :meth:`Engine.start`."""
     machine = current()
     if machine is not None:

@@ -28,7 +28,10 @@ def find_url() -> str | None:
 
 
 def default_url(beside: Path | None = None) -> str:
-    """What :func:`find_url` finds, else a new store beside the project file or the script; ``beside``: where the script is, if it isn't ``__main__``."""
+    """What :func:`find_url` finds, else a new store beside the project file or the script.
+
+    ``beside`` says where the script is, if it is not ``__main__``.
+    """
     url = find_url()
     if url is not None:
         return url

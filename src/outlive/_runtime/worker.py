@@ -176,6 +176,10 @@ class Worker:
             if pause > 0:
                 await self._nap(pause)
 
+    async def look(self) -> None:
+        """Look for runs once, now: after this, one that is still parked is parked for the code that runs here."""
+        await self._claim()
+
     async def _nap(self, seconds: float) -> None:
         timer = asyncio.get_running_loop().call_later(seconds, self._poke.set)
         try:

@@ -26,6 +26,7 @@ T = TypeVar("T")
 RUN: Final = RunId("demo-order")
 ORDER: Final = {"order": {"id": "A-1001", "item": "tea pot", "cents": 2_400}}
 TOKEN: Final = "approve-A-1001"  # noqa: S105  # a demo's
+HASH_SEED: Final = "1001"
 PATIENCE: Final = 30.0
 LOOK: Final = 0.02
 
@@ -140,7 +141,8 @@ class _Demo:
         self._say(f"    outlive run {target} '{{...}}' --run-id {RUN}")
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "outlive", "run", target, json.dumps(ORDER), "--run-id", RUN, "--url", self._url),
-            env={**os.environ, "OUTLIVE_DEMO_LEDGER": str(self._ledger)},
+            # with a hash seed of its own the process need not start itself again under the store's
+            env={**os.environ, "PYTHONHASHSEED": HASH_SEED, "OUTLIVE_DEMO_LEDGER": str(self._ledger)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
         )

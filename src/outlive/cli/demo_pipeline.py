@@ -49,13 +49,13 @@ async def reserve_stock(order: Order) -> str:
 
 @step
 async def print_label(order: Order) -> str:
-    await work(order, "print_label", seconds=1.6)
+    await work(order, "print_label", seconds=1.4)
     return f"label-{order.id}"
 
 
 @step
 async def book_courier(order: Order) -> str:
-    await work(order, "book_courier", seconds=2.0)
+    await work(order, "book_courier", seconds=1.7)
     return "Tuesday, 9:30"
 
 

@@ -1,0 +1,54 @@
+"""``outlive worker``."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from .conftest import FOREVER, Project, read_until
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_worker_finishes_what_others_left_and_stops_when_told(project: Project) -> None:
+    token = project.interrupted("one")
+    project.outlive("resume", token, "7")
+    worker = project.begin("worker", "shop.py")
+    read_until(worker, "run one of shop:ask: completed", stream="stderr")
+    worker.send_signal(signal.SIGTERM)
+    _, said = worker.communicate(timeout=FOREVER)
+
+    assert worker.returncode == 0
+    assert "stopped" in said
+    assert project.outlive("run", "shop:ask", '[{"id": "A1"}]', "--run-id", "one").json == ["answer", 7]
+
+
+def test_a_second_signal_ends_it_at_once(project: Project) -> None:
+    (project.folder / "slow.py").write_text(
+        "import asyncio\nfrom outlive import step, workflow\n"
+        "@step\nasync def linger():\n    print('lingering', flush=True)\n    await asyncio.sleep(600)\n"
+        "@workflow\nasync def stay():\n    await linger()\n"
+    )
+    started = project.begin("run", "slow:stay", "--run-id", "one")
+    read_until(started, "lingering")
+    started.kill()
+    started.wait(FOREVER)
+    worker = project.begin("worker", "slow")
+    read_until(worker, "lingering")
+    worker.send_signal(signal.SIGTERM)
+    read_until(worker, "stopping", stream="stderr")
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(FOREVER) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("modules", "problem"),
+    [((), "which workflows"), (("shop:buy",), "name its module: shop"), (("json",), "no workflow in json")],
+)
+def test_a_worker_needs_modules_with_workflows(project: Project, modules: tuple[str, ...], problem: str) -> None:
+    done = project.outlive("worker", *modules)
+
+    assert done.code == 2
+    assert problem in done.err
