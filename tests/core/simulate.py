@@ -19,7 +19,6 @@ from msgspec import Raw
 from outlive._core import payloads
 from outlive._core.dropping import drop, graveyard
 from outlive._core.guard import Guard
-from outlive._core.machine import Machine
 from outlive._core.registry import registry
 from outlive.model import commands as cmd
 from outlive.model import events as ev
@@ -158,7 +157,9 @@ class Play:
         self.created = created(self.body, args, {}, seed=seed)
         self.beginning = [Recorded(1, START, stored(self.created)), Recorded(2, START, stored(ev.RunStarted()))]
 
-    def go_on(self, log: list[Recorded], *, evict: bool = False, collect: bool = False) -> tuple[Played, list[list[str]]]:
+    def go_on(
+        self, log: list[Recorded], *, evict: bool = False, collect: bool = False
+    ) -> tuple[Played, list[list[str]]]:
         """Play from the end of ``log`` to the end; give the state at each event too."""
         log = list(log)
         states: list[list[str]] = []

@@ -12,10 +12,9 @@ command of that name that is still open, unless it says which with ``ref=``.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 from msgspec import Raw
-from typing_extensions import Self
 
 from outlive._codec import Codec
 from outlive._core import payloads
@@ -258,7 +257,12 @@ def step_completed(name: str | None = None, result: object = None, *, ref: int |
     def tell(story: Story) -> Event:
         call = story.find(cmd.CallStep, name, ref)
         return ev.StepCompleted(
-            ref=call.ref, name=call.name, digest=call.digest, result=encoded(result), started=story.time, input=call.input
+            ref=call.ref,
+            name=call.name,
+            digest=call.digest,
+            result=encoded(result),
+            started=story.time,
+            input=call.input,
         )
 
     return tell

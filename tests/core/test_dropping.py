@@ -425,7 +425,9 @@ def test_r24_a_clean_up_that_raises_raises_to_nobody() -> None:
     dropped(body)
 
 
-@pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt, MemoryError, StopIteration, RecursionError])
+@pytest.mark.parametrize(
+    "error", [RuntimeError, SystemExit, KeyboardInterrupt, MemoryError, StopIteration, RecursionError]
+)
 def test_r24_whatever_it_raises(error: type[BaseException]) -> None:
     async def body() -> None:
         try:

@@ -66,7 +66,9 @@ def test_r12_an_exception_group_is_caught_by_its_parts() -> None:
     assert begin(body).when(step_failed(error=group)).result == ["1 is too much", "bad"]
 
 
-@pytest.mark.parametrize("error", [StopIteration("x"), KeyError("x"), TimeoutError("x"), OSError(5, "x"), AssertionError()])
+@pytest.mark.parametrize(
+    "error", [StopIteration("x"), KeyError("x"), TimeoutError("x"), OSError(5, "x"), AssertionError()]
+)
 def test_r12_any_exception_can_be_delivered(error: Exception) -> None:
     async def body() -> bool:
         try:

@@ -166,7 +166,9 @@ async def async_generator() -> AsyncIterator[int]:
     yield 1
 
 
-@pytest.mark.parametrize("decorate", [StepDecorator(None, StepOptions(), Registry()), WorkflowDecorator(None, None, Registry())])
+@pytest.mark.parametrize(
+    "decorate", [StepDecorator(None, StepOptions(), Registry()), WorkflowDecorator(None, None, Registry())]
+)
 @pytest.mark.parametrize("function", [generator, async_generator])
 def test_r35_generators_are_refused_at_decoration(decorate: object, function: object) -> None:
     with pytest.raises(TypeError, match="generator"):
@@ -362,7 +364,9 @@ def test_r36_sending_to_a_hook_is_a_command() -> None:
     assert story.when(call_completed()).result is None
 
 
-@pytest.mark.parametrize(("reason", "kind"), [("not_found", HookNotFound), ("ended", HookNotFound), ("full", PayloadInvalid)])
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("not_found", HookNotFound), ("ended", HookNotFound), ("full", PayloadInvalid)]
+)
 def test_r36_a_hook_that_refuses_raises(reason: str, kind: type[Exception]) -> None:
     async def body() -> object:
         return await others.send(required("a test"), "token", 1)

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -32,7 +31,18 @@ class Node:
 
 
 LEAVES = ("step", "step", "step", "sleep", "asyncio_sleep", "hook", "hook", "failing", "yields", "time", "chance")
-PAIRS = ("sequence", "gather", "settled", "group", "race", "named_race", "wait_first", "as_completed", "background", "locked")
+PAIRS = (
+    "sequence",
+    "gather",
+    "settled",
+    "group",
+    "race",
+    "named_race",
+    "wait_first",
+    "as_completed",
+    "background",
+    "locked",
+)
 SINGLES = ("timeout", "wait_for", "shield", "caught", "cleaned", "cancelled", "task", "generator")
 
 moments = st.integers(0, 8).map(float)

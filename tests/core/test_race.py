@@ -40,7 +40,10 @@ def test_r02_log_order_decides_and_not_the_order_of_arguments() -> None:
     async def body() -> str:
         return await race(work("first"), work("second"))
 
-    assert begin(body).when(step_completed(ref=2, result="second"), step_completed(ref=1, result="first")).result == "second"
+    assert (
+        begin(body).when(step_completed(ref=2, result="second"), step_completed(ref=1, result="first")).result
+        == "second"
+    )
 
 
 def test_r02_named_contestants_say_who_won() -> None:

@@ -69,7 +69,11 @@ def test_r14_time_never_goes_back() -> None:
     behind = Recorded(9, START + 4, story.log[-1].event)
     again = replay(body).given(*story.log[1:]).machine
     call = again.open[2].command
-    again.activate(Recorded(9, START + 4, ev.StepCompleted(ref=2, name=call.name, digest=call.digest, result=ev.NOTHING, started=0.0)))  # type: ignore[union-attr]
+    again.activate(
+        Recorded(
+            9, START + 4, ev.StepCompleted(ref=2, name=call.name, digest=call.digest, result=ev.NOTHING, started=0.0)
+        )
+    )  # type: ignore[union-attr]
     assert behind.time < again.loop.time() == START + 10
 
 
@@ -159,7 +163,7 @@ def test_a_sleep_reads_delays_as_people_write_them(delay: object, seconds: float
     assert wait.delay == seconds
 
 
-@pytest.mark.parametrize("delay", ["soon", "", "3 months", math.nan, datetime(2026, 11, 22)])  # noqa: DTZ001
+@pytest.mark.parametrize("delay", ["soon", "", "3 months", math.nan, datetime(2026, 11, 22)])
 def test_a_delay_that_can_not_be_read_is_told_where_it_is_written(delay: object) -> None:
     with pytest.raises(ValueError, match=r"delay|duration|naive"):
         sleep(delay)  # type: ignore[call-overload]

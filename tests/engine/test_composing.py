@@ -6,8 +6,26 @@ import asyncio
 
 import pytest
 
-from outlive import Engine, FatalError, RetryableError, RunCancelled, RunFailed, StepError, StepTimeout
-from outlive import continue_as_new, create_hook, get_step_metadata, get_workflow_metadata, now, patched, race, sleep, start, step, workflow
+from outlive import (
+    Engine,
+    FatalError,
+    RetryableError,
+    RunCancelled,
+    RunFailed,
+    StepError,
+    StepTimeout,
+    continue_as_new,
+    create_hook,
+    get_step_metadata,
+    get_workflow_metadata,
+    now,
+    patched,
+    race,
+    sleep,
+    start,
+    step,
+    workflow,
+)
 
 from .helpers import effects, kinds, record
 
@@ -365,3 +383,44 @@ async def test_the_same_id_with_another_input_is_a_conflict(engine: Engine) -> N
     await engine.start(flow, 1)
     with pytest.raises(RunConflict, match="another workflow or input"):
         await engine.start(flow, 2)
+
+
+@step
+async def starts_child(n: int) -> str:
+    handle = await start(in_sequence, n)
+    if get_step_metadata().attempt == 1:
+        raise ConnectionError
+    return handle.id
+
+
+@workflow
+async def starts_in_a_step() -> int:
+    first = await starts_child(1)
+    second = await starts_child(1)
+    assert first != second
+    return len({first, second})
+
+
+async def test_r36_a_retried_step_starts_its_run_once(engine: Engine) -> None:
+    run = await engine.start(starts_in_a_step)
+    assert await run.result() == 2
+    assert len(await engine.list_runs()) == 3
+
+
+@workflow
+async def cancels_at_once() -> str:
+    task = asyncio.create_task(forever("never"))
+    await asyncio.sleep(0)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return "cancelled"
+    return ""
+
+
+async def test_r01_a_step_cancelled_before_it_begins_never_runs(engine: Engine) -> None:
+    run = await engine.start(cancels_at_once)
+    assert await run.result() == "cancelled"
+    assert effects() == []
+    assert (await kinds(run)).count("step_cancelled") == 1

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from outlive import Engine, NonDeterminismError, RunFailed, RunParked, sleep, step, workflow
-from outlive._core.registry import Registry
 from outlive._core.authoring import StepDecorator, WorkflowDecorator
+from outlive._core.registry import Registry
 from outlive.model.commands import StepOptions
 
 from .conftest import MakeEngine
@@ -232,4 +232,3 @@ async def test_r29_the_guard_names_the_call_and_what_to_use(engine: Engine) -> N
         await run.result()
     assert isinstance(failed.value.__cause__, NonDeterminismError)
     assert "now()" in str(failed.value.__cause__)
-

@@ -177,7 +177,9 @@ async def test_d03_a_lost_race_never_eats_the_next_payload(engine: Engine) -> No
     assert await run.result() == ["timeout", "a", "timeout", "b"]
 
 
-async def test_r15_a_payload_accepted_before_a_deadline_comes_before_it_though_all_was_down(make_engine: MakeEngine) -> None:
+async def test_r15_a_payload_accepted_before_a_deadline_comes_before_it_though_all_was_down(
+    make_engine: MakeEngine,
+) -> None:
     async with make_engine(linger=0.0) as first:
         run = await first.start(rounds, 1)
         await asyncio.sleep(2)

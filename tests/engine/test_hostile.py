@@ -7,7 +7,19 @@ import threading
 
 import pytest
 
-from outlive import Engine, RunFailed, RunParked, RunTerminated, SerializationError, StepError, StepTimeout, get_step_metadata, sleep, step, workflow
+from outlive import (
+    Engine,
+    RunFailed,
+    RunParked,
+    RunTerminated,
+    SerializationError,
+    StepError,
+    StepTimeout,
+    get_step_metadata,
+    sleep,
+    step,
+    workflow,
+)
 from outlive.testing.crash import kill
 
 from .conftest import MakeEngine
@@ -30,7 +42,9 @@ async def blocks() -> None:
         pass
 
 
-async def test_r28_a_blocking_body_is_named_stopped_and_parked(make_engine: MakeEngine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_r28_a_blocking_body_is_named_stopped_and_parked(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
     async with make_engine(block_warning=0.05, block_limit=0.2) as engine:
         run = await engine.start(blocks)
         with pytest.raises(RunParked, match="WorkflowBlocked"):

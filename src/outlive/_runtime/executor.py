@@ -191,16 +191,17 @@ class Executor:
         context = self._context(attempt)
         try:
             args, kwargs = self._arguments(attempt, step)
-            coroutine = _contained(step.fn(*args, **kwargs))
+            coroutine = step.fn(*args, **kwargs)
         except (SerializationError, TypeError) as error:  # the recorded arguments do not fit today's function
             self._room += 1
             self._loop.call_soon(self._finish, attempt, self._raised(error, fatal=True))
             return
-        attempt.task = self._loop.create_task(coroutine, context=context)
-        attempt.task.add_done_callback(functools.partial(self._task_done, attempt))
+        attempt.task = self._loop.create_task(_contained(coroutine), context=context)
+        attempt.task.add_done_callback(functools.partial(self._task_done, attempt, coroutine))
         self._limit(attempt)
 
-    def _task_done(self, attempt: Attempt, task: asyncio.Task[Any]) -> None:
+    def _task_done(self, attempt: Attempt, coroutine: Coroutine[Any, Any, Any], task: asyncio.Task[Any]) -> None:
+        coroutine.close()  # of a task cancelled before its first step: it is dropped on purpose
         self._room += 1
         while self._queue and self._room > 0:
             waiting = self._queue.popleft()
