@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Token
 from datetime import UTC, datetime
 from types import TracebackType
@@ -64,6 +64,9 @@ class Engine:
         guard: ``"strict"`` (default under pytest), ``"cheap"`` (default elsewhere) or ``"off"``; also ``$OUTLIVE_GUARD``. See ``docs/guard.md``.
         shutdown_grace: Seconds that running steps get to end when the engine closes.
         store: An open store of your own, instead of ``url``.
+        only: Work on this run and its descendants alone.
+        on_hopeless: Called, in a thread, when a body blocks this process and can't be stopped; the lease is let go then. A process that
+            is nothing but a worker should end itself here.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Engine:
         clock: Clock | None = None,
         store: Store | None = None,
         only: str | None = None,
+        on_hopeless: Callable[[], None] = lambda: None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.registry = registry
@@ -89,6 +93,7 @@ class Engine:
         self._grace = shutdown_grace
         self._options = options or WorkerOptions()
         self._works = worker
+        self._on_hopeless = on_hopeless
         self._only = RunId(only) if only is not None else None
         self._given = store
         self._store: Store | None = None
@@ -123,6 +128,7 @@ class Engine:
                 options=self._options,
                 make_handle=lambda run: Run[Any](run, self),
                 on_ended=self._run_ended,
+                on_hopeless=self._on_hopeless,
                 root=self._only,
             )
             await self._worker.open()

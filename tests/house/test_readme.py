@@ -66,16 +66,3 @@ def test_there_are_two_set_up_commands() -> None:
 
 def test_ci_runs_the_second_of_them() -> None:
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "exec python3 dev.py test"
-
-
-def test_links_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
-    links = [
-        (page, target.partition("#")[0])
-        for page in pages
-        for target in re.findall(r"\]\(([^)]+)\)", page.read_text())
-        if not target.startswith(("http://", "https://", "#", "mailto:"))
-    ]
-    assert [
-        f"{page.relative_to(ROOT)}: {target}" for page, target in links if not (page.parent / target).exists()
-    ] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 
 from outlive import Engine, get_step_metadata, sleep, step, workflow
 from outlive._runtime.worker import WorkerOptions
@@ -50,8 +51,14 @@ async def long_run(seconds: float) -> int:
     return await long_act(seconds)
 
 
+@workflow
+async def blocks_for_good() -> None:
+    time.sleep(1000)  # in C, where no exception arrives
+
+
 async def main(url: str, lease: float) -> None:
-    async with Engine(url, options=WorkerOptions(lease=lease)):
+    options = WorkerOptions(lease=lease, block_warning=0.1, block_limit=0.2)
+    async with Engine(url, guard="off", options=options, on_hopeless=lambda: os._exit(70)):
         print("ready", flush=True)
         await asyncio.Event().wait()
 

@@ -18,7 +18,7 @@ import pytest
 from outlive import Engine, Run
 from outlive.stores.sqlite import SQLiteStore
 
-from .program import acts, long_run
+from .program import acts, blocks_for_good, long_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,6 +113,15 @@ async def test_a_frozen_process_writes_nothing_when_it_comes_back(fleet: Fleet) 
         await again.result(timeout=60)
         assert await log_of(client, run) == log
         assert await audit(client) == []
+
+
+async def test_r28_a_worker_that_a_body_blocks_for_good_ends_and_others_go_on(fleet: Fleet) -> None:
+    async with Engine(fleet.url, worker=False) as client:
+        first = fleet.add()
+        await client.start(blocks_for_good)
+        assert await asyncio.to_thread(first.wait, 60) == 70
+        fleet.workers.remove(first)
+        first.communicate()
 
 
 async def test_random_kills_lose_nothing_and_double_only_what_was_not_recorded(fleet: Fleet) -> None:

@@ -71,6 +71,7 @@ class Worker:
         options: WorkerOptions,
         make_handle: Callable[[RunId], object],
         on_ended: Callable[[RunId], None],
+        on_hopeless: Callable[[], None],
         root: RunId | None = None,
     ) -> None:
         self.journal = journal
@@ -88,6 +89,7 @@ class Worker:
         self._registry = registry
         self._options = options
         self._on_ended = on_ended
+        self._on_hopeless = on_hopeless
         self._random = random.Random()
         self._hatching: dict[RunId, asyncio.Task[None]] = {}
         self._poke = asyncio.Event()
@@ -150,8 +152,9 @@ class Worker:
         self.poke()
 
     def _hopeless(self) -> None:
-        """A body can't be stopped: let the lease go, so that others take over what else is here (R28)."""
+        """A body can't be stopped: let the lease go, so that others take over what else is here (R28). In the watchdog's thread."""
         self._heartbeat.stop()
+        self._on_hopeless()
 
     # --- claiming ----------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,9 @@ from outlive.cli.opening import under_hash_seed, working_url
 from outlive.cli.options import Url
 from outlive.engine import Engine
 
+HOPELESS: Final = 70
+"""Exit code of a worker that one of its runs has blocked for good."""
+
 log: Final = logging.getLogger("outlive.worker")
 
 
@@ -51,13 +54,18 @@ async def _work(url: str, *, strict: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stop, number)
-    async with Engine(url, guard="strict" if strict else None) as engine:
+    async with Engine(url, guard="strict" if strict else None, on_hopeless=_give_up) as engine:
         names = registry.workflows.names()
         log.info("worker %s works in %s on %s", engine.worker.id if engine.worker else "", url, ", ".join(names))
         await stop.wait()
         hot = len(engine.worker.hot) if engine.worker else 0
         log.info("stopping; %d runs in memory are handed over (again to stop at once)", hot)
     log.info("stopped")
+
+
+def _give_up() -> None:
+    """A body blocks the loop and can't be stopped; others take over (R28)."""
+    os._exit(HOPELESS)
 
 
 def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
