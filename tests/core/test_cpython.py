@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import heapq
 import importlib
 import itertools
@@ -17,10 +18,7 @@ import pytest
 from outlive._core.loop import DeterministicLoop, Timer
 from tests.core.story import UNWATCHED
 
-try:
-    import test.test_asyncio
-except ImportError:
-    pytest.skip("this Python comes without its test package", allow_module_level=True)
+pytest.importorskip("test.test_asyncio", reason="this Python comes without its test package")
 
 MODULES = ("test_locks", "test_queues", "test_taskgroups", "test_timeouts", "test_waitfor")
 
@@ -104,6 +102,14 @@ def theirs() -> Iterator[tuple[str, type[unittest.TestCase], str]]:
 
 
 CASES = {name: (case, method) for name, case, method in theirs()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_they_leave_open_is_theirs() -> Iterator[None]:
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.mark.parametrize("name", CASES)

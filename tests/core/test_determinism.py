@@ -319,6 +319,27 @@ def test_log_lines_carry_their_run() -> None:
     assert line.record.run_id == "story"  # type: ignore[attr-defined]
 
 
+def test_log_lines_say_what_was_so_when_they_were_written() -> None:
+    async def body() -> None:
+        basket = ["book"]
+        get_logger("tests.core").warning("charging %s", basket)
+        get_logger("tests.core").warning("for %(name)s", {"name": basket})
+        get_logger("tests.core").warning("%d scalars stay %s", 2, "apart")
+        basket.clear()
+
+    lines = [line.record for line in begin(body).asked(EmitLog)]
+    assert [line.getMessage() for line in lines] == ["charging ['book']", "for ['book']", "2 scalars stay apart"]
+    assert lines[-1].args == (2, "apart")
+
+
+def test_a_line_that_does_not_fit_its_arguments_does_not_fail_the_body() -> None:
+    async def body() -> str:
+        get_logger("tests.core").warning("%d", [])
+        return "done"
+
+    assert begin(body).result == "done"
+
+
 def test_the_same_logger_outside_of_a_body_is_an_ordinary_one(caplog: pytest.LogCaptureFixture) -> None:
     get_logger("tests.core").warning("from a step")
     assert caplog.messages == ["from a step"]

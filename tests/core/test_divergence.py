@@ -166,6 +166,19 @@ def test_r03_another_next_link_is_found() -> None:
         replay(now, 1).given(*log[1:])
 
 
+def test_r03_arguments_that_the_code_no_longer_takes_are_found() -> None:
+    async def then(amount: int) -> int:
+        return amount
+
+    async def now(amount: int, currency: str) -> int:
+        return amount
+
+    story = replay(now, 1, "EUR")
+    story.machine._created = replay(then, 1).machine._created
+    with pytest.raises(Diverged, match="the log has the arguments amount, the code takes others: .*currency"):
+        story.given(ev.RunStarted())
+
+
 def test_r03_a_run_that_was_terminated_may_end_anywhere() -> None:
     log = begin(waits).when(hook_created()).log
     replay(waits).given(*log[1:], stored(ev.RunTerminated(reason="enough")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
 import pytest
 from msgspec import Raw
@@ -140,6 +140,30 @@ def test_r35_sleeps_and_hooks_go_into_tasks_and_task_groups() -> None:
     assert simulate(body, world=World(payloads=[(1, "x")])).result == ["slept", "x"]
 
 
+@pytest.mark.parametrize("call", [lambda: sleep(5), lambda: create_hook().receive(), lambda: race(sleep(5), sleep(6))])
+def test_r35_what_waits_and_was_never_awaited_says_so(call: Callable[[], object]) -> None:
+    async def body() -> None:
+        call()
+
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        begin(body)
+
+
+def test_r35_any_awaitable_of_ours_goes_anywhere() -> None:
+    async def body() -> list[object]:
+        hook = create_hook()
+        first = await asyncio.wait_for(hook, 5)
+        second, third = await asyncio.gather(hook, sleep(9, "slept"))
+        try:
+            await asyncio.wait_for(asyncio.shield(hook.receive()), 5)
+        except TimeoutError:
+            return [first, second, third, "late"]
+        return []
+
+    world = World(payloads=[(1, "a"), (2, "b")])
+    assert simulate(body, world=world).result == ["a", "b", "slept", "late"]
+
+
 def test_r35_what_waits_is_awaited_once() -> None:
     async def body() -> None:
         nap = sleep(0)
@@ -242,9 +266,9 @@ def test_a_function_defined_again_takes_its_own_place() -> None:
 
 
 def test_an_unknown_name_says_what_to_import() -> None:
-    with pytest.raises(UnknownWorkflow, match="import 'shop.orders' first"):
+    with pytest.raises(UnknownWorkflow, match=r"import 'shop\.orders' first"):
         registry.workflow("shop.orders:buy")
-    with pytest.raises(UnknownWorkflow, match="import 'shop.orders' first"):
+    with pytest.raises(UnknownWorkflow, match=r"import 'shop\.orders' first"):
         registry.step("shop.orders:charge")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import uuid
@@ -157,11 +158,21 @@ class _QuietOnReplay(logging.Filter):
             return True
         if not machine.replaying and not machine.loop.dropping:
             record.run_id = machine.run
+            _freeze(record)
             machine.put(EmitLog(record))
         return False
 
 
+def _freeze(record: logging.LogRecord) -> None:
+    """The line says what is so now, and not what its arguments become until it comes out."""
+    args = record.args.values() if isinstance(record.args, dict) else record.args or ()
+    if not all(type(value) in _IMMUTABLE for value in args):
+        with contextlib.suppress(Exception):  # a line that does not fit its arguments is logging's to tell of
+            record.msg, record.args = record.getMessage(), None
+
+
 _QUIET = _QuietOnReplay()
+_IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes})
 
 
 def get_logger(name: str = "outlive.workflow") -> logging.Logger:

@@ -66,7 +66,7 @@ class Hook(Generic[T]):
             PayloadInvalid: The payload does not fit the hook's type.
         """
         given: list[_Received] = []
-        return Durable(lambda: self._receive(given), lambda: self._put_back(given))
+        return Durable(self._receive(given), lambda: self._put_back(given))
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self.receive().__await__()
@@ -78,7 +78,7 @@ class Hook(Generic[T]):
             await self._enter()
             return await asyncio.shield(self._registered)
 
-        return Durable(registered)
+        return Durable(registered())
 
     def dispose(self) -> None:
         """Free the token. Payloads accepted and not yet delivered are recorded as discarded."""

@@ -23,7 +23,7 @@ from outlive._core.guard import Guard
 from outlive._core.loop import DeterministicLoop, Future, NeverIdle, Timer
 from outlive._core.matching import Issued, check
 from outlive._core.seeds import Seed
-from outlive._core.signals import Discarded, Inert, Undecodable
+from outlive._core.signals import Discarded, Diverged, Inert, Undecodable
 from outlive.errors import SerializationError
 from outlive.model import commands as cmd
 from outlive.model import events as ev
@@ -248,7 +248,12 @@ class Machine:
 
     def _begin(self, arguments: dict[str, object]) -> None:
         self.started_at = self.loop.time()
-        self._main = self.loop.create_task(self._body(arguments), name="workflow", context=contextvars.Context())
+        try:
+            body = self._body(arguments)
+        except TypeError as error:  # of the call alone: a coroutine has not begun
+            recorded = f"the arguments {', '.join(arguments) or 'of none'}"
+            raise Diverged(ref=0, recorded=recorded, attempted=f"takes others: {error}") from error
+        self._main = self.loop.create_task(body, name="workflow", context=contextvars.Context())
 
     def _cancel(self) -> None:
         self._cancel_requested = True

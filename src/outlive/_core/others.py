@@ -37,7 +37,7 @@ def start_child(
         )
         return await machine.call(command, machine.loop.create_future(), ref)
 
-    return Durable(start)
+    return Durable(start())
 
 
 def child_id(parent: RunId, link: int, ref: int) -> RunId:
@@ -53,7 +53,7 @@ def watch(machine: Machine, run: RunId) -> Durable[Any]:
         ref = machine.issue("watch", "", run)
         return await machine.call(cmd.WatchRun(ref, run), WaitingFuture[Any](machine, ref), ref)
 
-    return Durable(result)
+    return Durable(result())
 
 
 def send(machine: Machine, token: str, payload: object) -> Durable[None]:
@@ -68,7 +68,7 @@ def send(machine: Machine, token: str, payload: object) -> Durable[None]:
         command = cmd.SendToHook(ref=ref, digest=mark, token_hash=hashed, payload=packed)
         await machine.call(command, machine.loop.create_future(), ref)
 
-    return Durable(deliver)
+    return Durable(deliver())
 
 
 def cancel_other(machine: Machine, run: RunId) -> Durable[bool]:
@@ -79,4 +79,4 @@ def cancel_other(machine: Machine, run: RunId) -> Durable[bool]:
         ref = machine.issue("call", "cancel", run)
         return bool(await machine.call(cmd.CancelOther(ref, run, run), machine.loop.create_future(), ref))
 
-    return Durable(cancel)
+    return Durable(cancel())

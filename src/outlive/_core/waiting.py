@@ -30,21 +30,12 @@ class Durable(Coroutine[Any, Any, T]):
     It is a coroutine, so that ``create_task`` and ``TaskGroup`` take it; like one it begins when it is first driven.
     """
 
-    __slots__ = ("_begin", "_inner", "_order", "_take_back")
+    __slots__ = ("_coroutine", "_order", "_take_back")
 
-    def __init__(
-        self, begin: Callable[[], Coroutine[Any, Any, T]], take_back: Callable[[], None] | None = None
-    ) -> None:
-        self._begin = begin
-        self._inner: Coroutine[Any, Any, T] | None = None
+    def __init__(self, coroutine: Coroutine[Any, Any, T], take_back: Callable[[], None] | None = None) -> None:
+        self._coroutine = coroutine
         self._order: int | None = None
         self._take_back = take_back
-
-    @property
-    def _coroutine(self) -> Coroutine[Any, Any, T]:
-        if self._inner is None:
-            self._inner = self._begin()
-        return self._inner
 
     @override
     def __hash__(self) -> int:
@@ -67,8 +58,7 @@ class Durable(Coroutine[Any, Any, T]):
 
     @override
     def close(self) -> None:
-        if self._inner is not None:
-            self._inner.close()
+        self._coroutine.close()
 
     def take_back(self) -> None:
         """It ended and lost all the same: what it was given goes to the next who waits."""
@@ -101,7 +91,7 @@ def sleep(delay: Delay, result: object = None) -> Durable[Any]:
             await machine.wait(until(amount, now=machine.loop.time()))
         return result
 
-    return Durable(wait)
+    return Durable(wait())
 
 
 @overload
