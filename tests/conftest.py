@@ -1,14 +1,33 @@
-"""For all tests: what hypothesis may take, and a default store that is not this repository's."""
+"""For all tests: what hypothesis may take, what is slow, and a default store that is not this repository's."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import hypothesis
 import pytest
 
+HERE: Final = Path(__file__).parent
+SLOW: Final = (
+    # they start processes
+    "cli",
+    "examples",
+    "house/test_readme.py",
+    "processes",
+    # they try hundreds of histories
+    "core/test_programs.py",
+    "stores/test_stores_agree.py",
+)
+
 hypothesis.settings.register_profile("outlive", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("outlive")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(HERE).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

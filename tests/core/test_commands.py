@@ -330,7 +330,7 @@ def test_r03_an_event_for_a_ref_that_was_never_issued_diverges() -> None:
 
 
 def test_r03_an_event_for_a_ref_issued_as_something_else_diverges() -> None:
-    with pytest.raises(Diverged, match="a sleep of 1.0 s as command 1"):
+    with pytest.raises(Diverged, match=r"a sleep of 1\.0 s as command 1"):
         begin(buy, 1).when(ev.WaitCompleted(ref=1, kind="sleep", delay=1.0, due=1.0))
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from outlive import (
+    StepMetadata,
     get_logger,
+    get_step_metadata,
     get_workflow_metadata,
     now,
     patched,
@@ -23,11 +25,13 @@ from outlive import (
     uuid4,
     workflow,
 )
+from outlive._core.context import emit, step_metadata
 from outlive._core.guard import Guard, GuardMode
 from outlive._core.machine import Machine
 from outlive.errors import NotInWorkflow
 from outlive.model import events as ev
 from outlive.model.commands import EmitLog, SetMarker
+from outlive.model.ids import RunId, step_id
 from tests.core.simulate import World, play_hot, simulate
 from tests.core.steps import charge, work
 from tests.core.story import Story, begin, names, replay, run_started, step_completed
@@ -143,6 +147,18 @@ def test_metadata_of_a_run() -> None:
 def test_metadata_has_no_meaning_outside() -> None:
     with pytest.raises(NotInWorkflow):
         get_workflow_metadata()
+    with pytest.raises(NotInWorkflow):
+        get_step_metadata()
+
+
+def test_metadata_of_a_step() -> None:
+    about = StepMetadata(
+        step_id=step_id(RunId("r"), 1, 2, "s"), name="s", run_id=RunId("r"), attempt=1, started_at=now()
+    )
+    here = contextvars.Context()
+    here.run(step_metadata.set, about)
+    assert here.run(get_step_metadata) is about
+    assert (about.step_id, about.cancelled) == ("r/1/2/s", False)
 
 
 def test_task_names_are_the_same_in_every_life_and_every_run() -> None:
@@ -338,6 +354,16 @@ def test_a_line_that_does_not_fit_its_arguments_does_not_fail_the_body() -> None
         return "done"
 
     assert begin(body).result == "done"
+
+
+def test_a_line_that_was_held_back_reaches_the_handlers(caplog: pytest.LogCaptureFixture) -> None:
+    async def body() -> None:
+        get_logger("tests.core").warning("hello")
+
+    [line] = begin(body).asked(EmitLog)
+    assert caplog.messages == []
+    emit(line.record)
+    assert caplog.messages == ["hello"]
 
 
 def test_the_same_logger_outside_of_a_body_is_an_ordinary_one(caplog: pytest.LogCaptureFixture) -> None:

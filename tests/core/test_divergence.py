@@ -175,7 +175,7 @@ def test_r03_arguments_that_the_code_no_longer_takes_are_found() -> None:
 
     story = replay(now, 1, "EUR")
     story.machine._created = replay(then, 1).machine._created
-    with pytest.raises(Diverged, match="the log has the arguments amount, the code takes others: .*currency"):
+    with pytest.raises(Diverged, match=r"the log has the arguments amount, the code takes others: .*currency"):
         story.given(ev.RunStarted())
 
 

@@ -8,14 +8,17 @@ from collections.abc import Callable
 import pytest
 from msgspec import Raw
 
+from outlive._core import others
+from outlive._core.context import required
 from outlive._core.dropping import drop
 from outlive._core.signals import Discarded, Undecodable
 from outlive.errors import StepError
 from outlive.model import events as ev
 from outlive.model.commands import CallStep
+from outlive.model.ids import RunId
 from tests.core.simulate import simulate
 from tests.core.steps import Refused, charge, fail, work
-from tests.core.story import begin, replay, run_started, step_completed, step_failed
+from tests.core.story import begin, child_completed, replay, run_started, step_completed, step_failed
 
 
 async def pay() -> str:
@@ -213,6 +216,14 @@ def test_r12_so_is_an_exception_whose_type_is_gone() -> None:
     broken = ev.StepFailed(ref=1, name=call.name, digest=call.digest, error=Raw(b'"no exception"'), started=0.0)
     with pytest.raises(Undecodable):
         story.given(broken)
+
+
+def test_r12_so_is_the_result_of_another_run() -> None:
+    async def body() -> object:
+        return await others.watch(required("a test"), RunId("other"))
+
+    with pytest.raises(Undecodable):
+        begin(body).when(child_completed(outcome=Raw(b'{"$t":"never heard of","v":1}')))
 
 
 def test_r12_and_an_input_that_can_not_be_rebuilt() -> None:

@@ -185,6 +185,16 @@ def test_r18_a_payload_that_was_appended_as_the_hook_went_is_kept() -> None:
     assert story.result == "just in time"
 
 
+def test_r03_a_payload_for_a_hook_that_is_gone_is_a_no_op() -> None:
+    async def body() -> None:
+        create_hook().dispose()
+        await charge(1)
+
+    story = begin(body).when(hook_created())
+    late = hook_received("late")(story)
+    assert story.when(hook_disposed(), late).commands == []
+
+
 # --- R19 ---------------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -57,6 +58,14 @@ def leaking() -> tuple[Story, Leaked]:
     return begin(body), leaked[0]
 
 
+def begin_a_task(out: Leaked) -> None:
+    coroutine = sleep(5)
+    try:
+        out.loop.create_task(coroutine)
+    finally:
+        coroutine.close()
+
+
 REACHING_IN: dict[str, Callable[[Leaked], object]] = {
     "set_result": lambda out: out.future.set_result("x"),
     "set_exception": lambda out: out.future.set_exception(ValueError()),
@@ -68,7 +77,7 @@ REACHING_IN: dict[str, Callable[[Leaked], object]] = {
     "call_soon_threadsafe": lambda out: out.loop.call_soon_threadsafe(print),
     "call_later": lambda out: out.loop.call_later(5, print),
     "call_at": lambda out: out.loop.call_at(START + 5, print),
-    "create_task": lambda out: out.loop.create_task(sleep(5)),
+    "create_task": begin_a_task,
 }
 
 
@@ -192,6 +201,7 @@ def test_r27_it_is_not_nested() -> None:
     assert other.when(ev.RunStarted()).commands != []
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_r27_the_loop_of_the_thread_is_back_after_it_however_it_ends() -> None:
     async def body() -> None:
         while True:
@@ -275,8 +285,8 @@ def test_r27_asyncio_run_and_runners_are_refused_in_a_body() -> None:
 
 def test_r27_eager_tasks_are_refused() -> None:
     async def body() -> None:
-        coroutine = sleep(5)
-        asyncio.get_running_loop().create_task(coroutine, eager_start=True)  # type: ignore[call-arg]
+        with contextlib.closing(sleep(5)) as coroutine:
+            asyncio.get_running_loop().create_task(coroutine, eager_start=True)  # type: ignore[call-arg]
 
     assert isinstance(begin(body).failure, NonDeterminismError)
 
@@ -290,6 +300,16 @@ def test_the_loop_says_what_it_is() -> None:
     assert begin(body).result == [True, False, False, True]
 
 
+def test_what_is_reported_to_the_loop_is_shown_at_the_end() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        assert loop.get_exception_handler() is None and loop.get_task_factory() is None
+        loop.default_exception_handler({"message": "odd", "exception": ValueError("by hand")})
+
+    outcome = begin(body).outcome
+    assert outcome is not None and "by hand" in outcome.unretrieved[0]
+
+
 def test_the_loop_is_not_running_between_activations() -> None:
     loop = begin(idle).machine.loop
     assert not loop.is_running()
@@ -297,6 +317,11 @@ def test_the_loop_is_not_running_between_activations() -> None:
 
 
 # --- R28 ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outlive._core.loop.MAX_CALLBACKS", 1_000)
 
 
 def test_r28_a_body_that_spins_is_never_idle() -> None:
@@ -308,6 +333,7 @@ def test_r28_a_body_that_spins_is_never_idle() -> None:
         begin(body)
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_r28_so_is_one_that_catches_everything() -> None:
     async def body() -> None:
         while True:
@@ -320,6 +346,7 @@ def test_r28_so_is_one_that_catches_everything() -> None:
         begin(body)
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_r28_so_are_callbacks_that_call_each_other() -> None:
     async def body() -> None:
         loop = asyncio.get_running_loop()
@@ -342,6 +369,7 @@ def test_r28_a_wide_body_is_not() -> None:
     assert len(story.commands) == 2_000 < MAX_CALLBACKS
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_r28_what_was_found_to_be_endless_can_be_dropped() -> None:
     async def body() -> None:
         while True:

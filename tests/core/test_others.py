@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
+import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from importlib.machinery import ModuleSpec
 
 import pytest
 from msgspec import Raw
@@ -13,7 +16,7 @@ from outlive import create_hook, now, race, sleep, step, workflow
 from outlive._core import others
 from outlive._core.authoring import Step, StepDecorator, WorkflowDecorator
 from outlive._core.context import required
-from outlive._core.registry import Registry, registry
+from outlive._core.registry import Registry, registry, stable_name
 from outlive.errors import (
     DuplicateName,
     HookNotFound,
@@ -140,7 +143,7 @@ def test_r35_sleeps_and_hooks_go_into_tasks_and_task_groups() -> None:
     assert simulate(body, world=World(payloads=[(1, "x")])).result == ["slept", "x"]
 
 
-@pytest.mark.parametrize("call", [lambda: sleep(5), lambda: create_hook().receive(), lambda: race(sleep(5), sleep(6))])
+@pytest.mark.parametrize("call", [lambda: sleep(5), lambda: create_hook().receive(), lambda: charge(1)])
 def test_r35_what_waits_and_was_never_awaited_says_so(call: Callable[[], object]) -> None:
     async def body() -> None:
         call()
@@ -270,6 +273,42 @@ def test_an_unknown_name_says_what_to_import() -> None:
         registry.workflow("shop.orders:buy")
     with pytest.raises(UnknownWorkflow, match=r"import 'shop\.orders' first"):
         registry.step("shop.orders:charge")
+
+
+def test_r37_a_scripts_functions_are_named_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = types.ModuleType("__main__")
+    script.__file__ = "/somewhere/nightly.py"
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    assert stable_name(_of_main()) == "nightly:fn"
+
+
+def test_r37_a_packages_functions_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = types.ModuleType("__main__")
+    package.__spec__ = ModuleSpec("shop.nightly.__main__", None)
+    monkeypatch.setitem(sys.modules, "__main__", package)
+    assert stable_name(_of_main()) == "shop.nightly:fn"
+
+
+def test_r37_and_at_a_prompt_they_are_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    assert stable_name(_of_main()) == "__main__:fn"
+
+
+def _of_main() -> Callable[[], None]:
+    def fn() -> None: ...
+
+    fn.__module__, fn.__qualname__ = "__main__", "fn"
+    return fn
+
+
+def test_the_fingerprint_of_a_module_without_source_is_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = types.ModuleType("made_up")
+    monkeypatch.setitem(sys.modules, "made_up", made)
+    mine = Registry()
+    mine._modules.add("made_up")
+    without = mine.fingerprint()
+    made.__file__ = "/nowhere/made_up.py"
+    assert mine.fingerprint() == without
 
 
 def test_the_fingerprint_follows_names_and_sources() -> None:

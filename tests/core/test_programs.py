@@ -211,7 +211,7 @@ class Run:
         return " ".join(type(value).__name__ for value in ended)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(program=programs, world=worlds)
 def test_any_program_lives_through_anything(program: Node, world: World) -> None:
     async def body() -> Told:

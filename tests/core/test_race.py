@@ -385,7 +385,24 @@ def test_r02_a_cancelled_race_gives_back_what_it_had_received() -> None:
     assert story.result == [True, "kept"]
 
 
-@pytest.mark.parametrize("turns", range(6))
+def test_r02_a_payload_given_back_to_one_who_leaves_goes_on_to_the_next() -> None:
+    async def body() -> list[object]:
+        one, two = create_hook(), create_hook()
+        await sleep(5)
+        waiting: list[asyncio.Task[object]] = []
+
+        def wait() -> None:
+            waiting.append(asyncio.create_task(two.receive()))
+
+        asyncio.get_running_loop().call_soon(wait)  # it comes after the race has taken both payloads
+        first = await race(one, two)
+        waiting[0].cancel()  # it was given the second one just now, and has not woken up yet
+        return [first, await race(two, sleep(1, "lost"))]
+
+    assert simulate(body, world=World(payloads=[(1, "one"), (2, "two", 2)])).result == ["one", "two"]
+
+
+@pytest.mark.parametrize("turns", range(1, 6))
 def test_r02_whenever_the_race_is_cancelled_the_payload_is_somewhere(turns: int) -> None:
     async def body() -> list[object]:
         hook = create_hook()

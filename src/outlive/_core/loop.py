@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import math
 import sys
 from asyncio import events as _events
@@ -168,26 +169,31 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             except SystemExit:
                 pass  # the task that raised it has it as its exception; it says nothing to this process
 
-    def enter(self) -> tuple[asyncio.AbstractEventLoop | None, Any]:
+    def enter(self) -> tuple[asyncio.AbstractEventLoop | None, Any, bool]:
         """Make this the running loop of the thread; give what :meth:`leave` needs to put back."""
         outer = _events._get_running_loop()
         if outer is not None and (
             isinstance(outer, DeterministicLoop) or (not self.dropping and asyncio.current_task(outer) is not None)
         ):
             raise RuntimeError("an activation is entered from a callback of the worker's loop, not from a task (R27)")
+        # a collection inside an activation would run finalizers at an unrecorded moment (R25), and its callbacks under the guard
+        collecting = gc.isenabled()
+        gc.disable()
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=self._generator_started, finalizer=_keep)
         _events._set_running_loop(self)
         self.active = True
         self._guard.enter()
-        return outer, hooks
+        return outer, hooks, collecting
 
-    def leave(self, saved: tuple[asyncio.AbstractEventLoop | None, Any]) -> None:
+    def leave(self, saved: tuple[asyncio.AbstractEventLoop | None, Any, bool]) -> None:
         self._guard.exit()
         self.active = False
-        outer, hooks = saved
+        outer, hooks, collecting = saved
         _events._set_running_loop(outer)
         sys.set_asyncgen_hooks(*hooks)
+        if collecting:
+            gc.enable()
 
     def next_order(self) -> int:
         self._order += 1

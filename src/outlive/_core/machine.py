@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
 import logging
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
@@ -184,10 +183,7 @@ class Machine:
             self._echo(event)
             return []
         deliver = self._prepare(event)
-        collecting = gc.isenabled()
         saved = self.loop.enter()
-        # a collection inside an activation would run finalizers at an unrecorded moment (R25)
-        gc.disable()
         try:
             self.loop.advance(recorded.time)
             deliver()
@@ -195,8 +191,6 @@ class Machine:
             self._finish()
         finally:
             self.loop.leave(saved)
-            if collecting:
-                gc.enable()
         if self._fatal is not None:
             raise Discarded(f"{type(self._fatal).__name__} inside the workflow body") from self._fatal
         out, self._out = self._out, []
