@@ -86,7 +86,7 @@ class Engine:
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.registry = registry
-        self.codec = Codec(registry.types)
+        self.codec: Codec = Codec(registry.types)
         self.url = url
         self._durability: Literal["power", "process"] = durability
         self._guard = Guard(GuardMode(guard or os.environ.get("OUTLIVE_GUARD") or _usual_guard()))

@@ -120,7 +120,7 @@ class Run(Generic[R]):
     __slots__ = ("_backend", "id")
 
     def __init__(self, id: str, backend: Backend | None = None) -> None:
-        self.id = RunId(id)
+        self.id: RunId = RunId(id)
         self._backend = backend
 
     @property
@@ -205,7 +205,7 @@ class HookHandle(Generic[T]):
     __slots__ = ("token",)
 
     def __init__(self, token: str) -> None:
-        self.token = token
+        self.token: str = token
 
     async def resume(self, payload: T) -> None:
         """Send it a payload; see :func:`resume_hook`."""

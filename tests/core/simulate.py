@@ -19,6 +19,7 @@ from msgspec import Raw
 from outlive._core import payloads
 from outlive._core.dropping import drop, graveyard
 from outlive._core.guard import Guard
+from outlive._core.machine import Open
 from outlive._core.registry import registry
 from outlive.model import commands as cmd
 from outlive.model import events as ev
@@ -99,7 +100,7 @@ class Life:
             f"{ref}: {_ENCODER.encode(item.command).decode()} cancelling={item.cancelling} withdrawn={item.withdrawn}"
             f" recorded={item.recorded} attempt={item.attempt} retry_at={item.retry_at}"
             for ref, item in machine.open.items()
-            if not item.withdrawn or item.recorded is not None  # it leaves no trace (R16)
+            if not _traceless(item)
         ]
         outcome = None if machine.outcome is None else encode_event(machine.outcome)
         return [*opened, *map(str, machine.issued), f"time {machine.loop.time()}", f"{machine.ended} {outcome}"]
@@ -217,8 +218,8 @@ class Play:
                 case cmd.CallStep():
                     yield self._step(command, at, life.withdrawn.get(ref), ran)
                 case cmd.StartWait(kind=kind, delay=delay, due=due):
-                    if item.withdrawn and item.recorded is None:
-                        del life.machine.open[ref]  # it leaves no trace (R16)
+                    if _traceless(item):
+                        del life.machine.open[ref]
                     elif item.withdrawn:
                         yield life.withdrawn[ref], 1, ref, lambda ref=ref: ev.WaitCancelled(ref=ref)
                     elif item.recorded is None:
@@ -228,13 +229,11 @@ class Play:
                         over = ev.WaitCompleted(ref=ref, kind=kind, delay=delay, due=due)
                         yield due, 3, ref, lambda over=over: over
                 case cmd.OpenHook():
-                    if item.withdrawn and item.recorded is None:
-                        del life.machine.open[ref]
-                    elif item.withdrawn:
-                        yield life.withdrawn[ref], 1, ref, lambda ref=ref: ev.HookDisposed(ref=ref)
-                    elif item.recorded is None:
+                    if item.recorded is None:
                         opened = self._opened(command)
                         yield at, 0, ref, lambda opened=opened: opened
+                    elif item.withdrawn:
+                        yield life.withdrawn[ref], 1, ref, lambda ref=ref: ev.HookDisposed(ref=ref)
                 case cmd.StartChild():
                     started = ev.ChildStarted(
                         ref=ref, run_id=command.run_id, workflow=command.workflow, digest=command.digest
@@ -312,6 +311,11 @@ class Play:
         asked = sum(isinstance(recorded.event, ev.CancelRequested) for recorded in log)
         for at in self.world.cancels[asked:]:
             yield START + at, 2, -1, ev.CancelRequested
+
+
+def _traceless(item: Open) -> bool:
+    """A wait that was cancelled before it was recorded (R16)."""
+    return isinstance(item.command, cmd.StartWait) and item.withdrawn and item.recorded is None
 
 
 def _run(call: cmd.CallStep) -> object:

@@ -133,7 +133,9 @@ def test_disposing_twice_disposes_once() -> None:
         hook.dispose()
         await charge(1)
 
-    assert names(begin(body).commands) == ["OpenHook", "DisposeHook", "CallStep charge"]
+    story = begin(body)
+    assert names(story.commands) == ["OpenHook", "CallStep charge"]
+    assert names(story.when(hook_created()).commands) == ["DisposeHook"]
 
 
 def test_a_hook_that_is_to_be_disposed_is_remembered_until_it_is() -> None:
@@ -243,6 +245,20 @@ def test_r19_a_conflict_reaches_all_who_wait() -> None:
         return [type(error).__name__ for error in ended]
 
     assert begin(body).when(hook_conflict("them")).result == ["HookConflict", "HookConflict"]
+
+
+def test_r19_a_hook_disposed_before_it_was_in_conflict_needs_none_either() -> None:
+    async def body() -> None:
+        with create_hook(token="theirs"):
+            pass
+        await charge(1)
+
+    assert begin(body).when(hook_conflict("them")).commands == []
+    assert simulate(body, world=World(taken={"theirs": "them"})).told[2:] == [
+        "hook_conflict 1",
+        "step_completed 2 charge",
+        "run_completed",
+    ]
 
 
 def test_r19_a_hook_in_conflict_needs_no_disposal() -> None:

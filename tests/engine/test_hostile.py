@@ -15,7 +15,9 @@ from outlive import (
     SerializationError,
     StepError,
     StepTimeout,
+    get_run,
     get_step_metadata,
+    get_workflow_metadata,
     sleep,
     step,
     workflow,
@@ -264,6 +266,31 @@ async def sleeps_with_timeout() -> str:
     async with asyncio.timeout(1e6):
         await sleep("3 days")
         return "woken"
+
+
+class Evil(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@workflow
+async def raises_evil() -> None:
+    raise Evil
+
+
+async def test_an_exception_whose_text_cannot_be_made_still_fails_the_run(engine: Engine) -> None:
+    with pytest.raises(RunFailed, match="failed"):
+        await (await engine.start(raises_evil)).result()
+
+
+@workflow
+async def awaits_itself() -> None:
+    await get_run(get_workflow_metadata().run_id).result()
+
+
+async def test_a_run_that_waits_for_itself_is_told_so(engine: Engine) -> None:
+    with pytest.raises(RunFailed, match="its own result"):
+        await (await engine.start(awaits_itself)).result()
 
 
 async def test_an_exception_nobody_retrieved_is_shown(engine: Engine) -> None:

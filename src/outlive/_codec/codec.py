@@ -53,7 +53,7 @@ class Codec:
         compress_over: int = COMPRESS_OVER,
         compression: Compression = "zlib",
     ) -> None:
-        self.types = TypeRegistry() if types is None else types
+        self.types: TypeRegistry = TypeRegistry() if types is None else types
         self._max_bytes = max_bytes
         self._max_depth = max_depth
         self._compress_over = compress_over

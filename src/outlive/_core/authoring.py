@@ -50,7 +50,7 @@ class Step(Generic[P, R]):
         self.name = name
         self.step_options = options
         self.binder = binder
-        self.is_async = inspect.iscoroutinefunction(fn)
+        self.is_async: bool = inspect.iscoroutinefunction(fn)
         self._bound = bound
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, None, R]:

@@ -42,9 +42,9 @@ class Hook(Generic[T]):
         encoded = Raw(machine.encode(metadata, "metadata")) if metadata is not None else ev.NOTHING
         # the ref names the token, so it is taken first: a hook begins when it is created (R1)
         number = len(machine.issued) + 1
-        self.token = machine.seed.token(number) if token is None else token
+        self.token: str = machine.seed.token(number) if token is None else token
         hashed = hash_token(self.token)
-        self.ref = machine.issue("hook", "", hashed)
+        self.ref: int = machine.issue("hook", "", hashed)
         self._machine = machine
         self._kind = kind
         self._buffer: deque[_Received] = deque()
@@ -90,7 +90,8 @@ class Hook(Generic[T]):
         opened = machine.open.get(self.ref)
         if opened is not None:
             opened.withdrawn = True  # open until its end is in the log, so that a crash before that does not forget it
-        machine.put(DisposeHook(self.ref))
+        if self._registered.done():
+            machine.put(DisposeHook(self.ref))  # else once it is registered: if another run has the token, it never is
         for receiver in self._receivers:
             if not receiver.done():
                 receiver.set_exception(self._gone())
@@ -182,7 +183,7 @@ class Hook(Generic[T]):
     def prepare(self, event: ev.HookCreated | ev.HookConflict | ev.HookReceived) -> Callable[[], None]:
         match event:
             case ev.HookCreated():
-                return lambda: _settle(self._registered, None)
+                return self._opened
             case ev.HookConflict(run_id=holder):
                 return lambda: self._lose(holder)
             case ev.HookReceived(payload=payload):
@@ -193,6 +194,11 @@ class Hook(Generic[T]):
                     value = invalid
                 received = _Received(value, event)
                 return lambda: self._give(received)
+
+    def _opened(self) -> None:
+        _settle(self._registered, None)
+        if self._disposed:
+            self._machine.put(DisposeHook(self.ref))
 
     def _lose(self, holder: str) -> None:
         self._conflict = holder

@@ -103,7 +103,7 @@ class Task(asyncio.Task[T]):
     ) -> None:
         # the order first: Task.__init__ puts the task into a WeakSet, which hashes it
         self._order = loop.next_order()
-        self.context = contextvars.copy_context() if context is None else context
+        self.context: contextvars.Context = contextvars.copy_context() if context is None else context
         number = self._order - loop.first_order
         super().__init__(coro, loop=loop, name=name or f"Task-{number}", context=self.context)
 
@@ -138,7 +138,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._generators: dict[int, AsyncGenerator[object, object]] = {}
         self._many_generators = 64
         self._debug = False
-        self.active = False
+        self.active: bool = False
         self.dropping = False
         self.on_exception: Callable[[dict[str, Any]], None] = lambda _context: None
 
@@ -350,12 +350,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     @override
     async def shutdown_asyncgens(self) -> None:
         while self._generators:
-            generator = self._generators.pop(next(iter(self._generators)))
-            try:
-                await generator.aclose()
-            except Exception as error:
-                name = getattr(generator, "__qualname__", "a generator")
-                self.call_exception_handler({"message": f"{name} could not be closed", "exception": error})
+            await self._generators.pop(next(iter(self._generators))).aclose()
 
     @override
     def get_task_factory(self) -> None:

@@ -134,18 +134,18 @@ class Machine:
     ) -> None:
         self.run = run
         self.link = link
-        self.workflow = created.workflow
-        self.parent = created.parent
-        self.started_at = 0.0
-        self.seed = Seed(created.seed)
+        self.workflow: str = created.workflow
+        self.parent: ev.Parent | None = created.parent
+        self.started_at: float = 0.0
+        self.seed: Seed = Seed(created.seed)
         self.codec = codec
         self.guard = guard
-        self.loop = DeterministicLoop(self, guard, first_order=self.seed.first_order())  # type: ignore[abstract]  # what it refuses is put into the class afterwards
+        self.loop: DeterministicLoop = DeterministicLoop(self, guard, first_order=self.seed.first_order())  # type: ignore[abstract]  # what it refuses is put into the class afterwards
         self.loop.on_exception = self._on_exception
         self.open: dict[int, Open] = {}
         self.issued: list[Issued] = []
-        self.replaying = False
-        self.ended = False
+        self.replaying: bool = False
+        self.ended: bool = False
         self.make_handle = make_handle
         self.unretrieved: list[str] = []
         self.bind_self = bind
@@ -412,8 +412,7 @@ class Machine:
         return len(self.issued)
 
     def put(self, command: Command) -> None:
-        if not self.loop.dropping:
-            self._out.append(command)
+        self._out.append(command)
 
     def call(self, command: Command, future: Future[T], ref: int, target: object = None) -> Future[T]:
         """Put out a command whose answer settles ``future``."""

@@ -46,7 +46,13 @@ def child_id(parent: RunId, link: int, ref: int) -> RunId:
 
 
 def watch(machine: Machine, run: RunId) -> Durable[Any]:
-    """The result of any run; no slot is held and nothing is polled while it is awaited."""
+    """The result of any other run; no slot is held and nothing is polled while it is awaited.
+
+    Raises:
+        ValueError: It is this run, which would wait for itself for ever.
+    """
+    if run == machine.run:
+        raise ValueError(f"run {run} can't wait for its own result")
 
     async def result() -> object:
         await machine.suspend_if_inert()

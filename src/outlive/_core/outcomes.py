@@ -89,7 +89,7 @@ def of_run(run: RunId, status: str, outcome: Raw, codec: Codec) -> object:
             return codec.decode(outcome)
         case "failed":
             cause = codec.decode_exception(outcome)
-            failed = errors.RunFailed(f"run {run} failed: {type(cause).__name__}: {cause}", run_id=run)
+            failed = errors.RunFailed(f"run {run} failed: {type(cause).__name__}: {_text(cause)}", run_id=run)
             failed.__cause__ = cause
             return Raise(failed)
         case "cancelled":
@@ -99,6 +99,13 @@ def of_run(run: RunId, status: str, outcome: Raw, codec: Codec) -> object:
             return Raise(errors.RunTerminated(f"run {run} was terminated: {reason or 'no reason given'}", run_id=run))
         case _:
             return Raise(errors.RunNotFound(f"there is no run {run}"))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # the user's own __str__
+        return f"(its text could not be made: {type(broken).__name__})"
 
 
 def conflict(run_id: str) -> errors.RunConflict:

@@ -57,7 +57,7 @@ class Registry:
     """Steps, workflows and the types that their modules know."""
 
     def __init__(self) -> None:
-        self.types = TypeRegistry()
+        self.types: TypeRegistry = TypeRegistry()
         self.steps: _Named[Step[..., Any]] = _Named("step")
         self.workflows: _Named[Workflow[..., Any]] = _Named("workflow")
         self._modules: set[str] = set()

@@ -22,7 +22,7 @@ from outlive._runtime.threads import Job, StepAbandoned, ThreadPool
 from outlive.errors import FatalError, RetryableError, SerializationError, StepError, StepTimeout, UnknownWorkflow
 from outlive.model.commands import CallStep
 from outlive.model.durations import until
-from outlive.model.ids import RunId, step_id
+from outlive.model.ids import RunId, StepId, step_id
 from outlive.stores.protocol import Clock
 
 T = TypeVar("T")
@@ -85,22 +85,22 @@ class Attempt:
         overlapping: bool,
         on_end: Callable[[Attempt, Ending], None],
     ) -> None:
-        self.call = call
-        self.run = run
-        self.number = number
-        self.overlapping = overlapping
-        self.on_end = on_end
-        self.step_key = step_id(run, link, call.ref, call.name)
+        self.call: CallStep = call
+        self.run: RunId = run
+        self.number: int = number
+        self.overlapping: bool = overlapping
+        self.on_end: Callable[[Attempt, Ending], None] = on_end
+        self.step_key: StepId = step_id(run, link, call.ref, call.name)
         self.step: Step[..., Any] | None = None
-        self.started = 0.0
+        self.started: float = 0.0
         self.task: asyncio.Task[Any] | None = None
         self.job: Job | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.grace: asyncio.TimerHandle | None = None
-        self.cancelled = False
-        self.timed_out = False
-        self.ended = False
-        self.recorded = False
+        self.cancelled: bool = False
+        self.timed_out: bool = False
+        self.ended: bool = False
+        self.recorded: bool = False
 
     @property
     def running(self) -> bool:

@@ -104,12 +104,12 @@ class HotRun:
         self.link = link
         self.epoch = epoch
         self.root = root
-        self.seq = log[-1].seq
+        self.seq: int = log[-1].seq
         self.created = first
-        self.log = log
+        self.log: list[ev.Recorded] = log
         """What the machine is built from; kept while it is, or for ever in the test mode that rebuilds it."""
         self.machine: Machine | None = None
-        self.dropped = False
+        self.dropped: bool = False
         self.discards = 0
         self.closed: set[int] = set()
         """Refs whose last event is proposed and not yet shown to the body (R3)."""

@@ -99,7 +99,9 @@ def divergence_report(hot: HotRun, error: BaseException, build: Callable[..., Ma
                 "the body scheduled 100,000 callbacks without coming to rest; is there a loop around sleep(0)?",
             )
         case Discarded():
-            return "it can't be replayed", str(error)
+            return str(
+                error
+            ), "it ended so every time it was replayed; when the body is mended: outlive wake " + hot.run
         case _:
             return "it can't be replayed", f"{type(error).__name__}: {error}"
 

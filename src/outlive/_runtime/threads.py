@@ -19,7 +19,7 @@ class Job:
         self.call = call
         self.thread: int | None = None
         self.abandoned = False
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self.over = False
 
 

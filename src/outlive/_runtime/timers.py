@@ -60,6 +60,11 @@ class Timers:
             heapq.heapify(self._heap)
             self._dead = 0
 
+    def look(self) -> None:
+        """Look at the clock again: it may have been set since the next alarm was armed."""
+        if self._heap and self._heap[0][0] <= self._clock.now():
+            self._fire()
+
     def close(self) -> None:
         self._closed = True
         self._heap.clear()

@@ -76,13 +76,13 @@ class Worker:
     ) -> None:
         self.journal = journal
         self.clock = clock
-        self.linger = options.linger
-        self.replay_always = options.replay_always
+        self.linger: float = options.linger
+        self.replay_always: bool = options.replay_always
         self.root = root
         self.hot: dict[RunId, HotRun] = {}
-        self.id = WorkerId("")
-        self.timers = Timers(clock)
-        self.executor = Executor(
+        self.id: WorkerId = WorkerId("")
+        self.timers: Timers = Timers(clock)
+        self.executor: Executor = Executor(
             registry=registry, codec=codec, clock=clock, base=base, cancel_grace=options.cancel_grace
         )
         self._store = store
@@ -191,6 +191,7 @@ class Worker:
             timer.cancel()
 
     async def _claim(self) -> float:
+        self.timers.look()
         room = min(self._options.max_hot - len(self.hot) - len(self._hatching), CLAIM_BATCH)
         if room <= 0:
             return self._options.poll

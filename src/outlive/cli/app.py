@@ -22,7 +22,7 @@ from outlive.cli.version import version, version_line
 from outlive.cli.worker import worker
 from outlive.errors import ConfigurationError, OutliveError, UsageError
 
-app = App(
+app: Final = App(
     name="outlive",
     help="Plain async functions that outlive the process.",
     help_epilogue=exits.MEANINGS,

@@ -18,7 +18,7 @@ class Debugger:
     """Stops at the beginning of a body, and where the command with ``stop_at_ref`` is issued."""
 
     def __init__(self, *, stop_at_ref: int) -> None:
-        self.stopped_at_ref = False
+        self.stopped_at_ref: bool = False
         self._stop_at_ref = stop_at_ref
         self._pdb = pdb.Pdb(skip=_SKIPPED)
 

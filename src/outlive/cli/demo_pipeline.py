@@ -27,7 +27,7 @@ class Approval:
     by: str
 
 
-approval = define_hook(Approval)
+approval: HookDefinition[Approval] = define_hook(Approval)
 
 
 @step

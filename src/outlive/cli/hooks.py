@@ -38,8 +38,8 @@ def resume(
         Idempotency key: a second delivery under it is answered like the first and not repeated.
     """
     try:
-        msgspec.json.decode(payload)
-    except msgspec.DecodeError as error:
+        msgspec.json.decode(payload.encode())
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise Complaint(
             f"the payload is not JSON ({error}); a text is written with its quotes: '\"{payload}\"'"
         ) from error

@@ -44,8 +44,8 @@ def runs(
     before
         Only runs older than this one: the next page.
     """
-    if limit < 1:
-        raise exits.Complaint("--limit is 1 or more")
+    if not 1 <= limit <= 100_000:
+        raise exits.Complaint("--limit is between 1 and 100,000; --before gives the next page")
     found = asyncio.run(_list(url, status=status, workflow=workflow, tag=tag, limit=limit, before=before))
     if json:
         print_json(found)

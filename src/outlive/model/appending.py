@@ -25,7 +25,7 @@ class Appending:
         self._worker = worker if worker is not None else WorkerId("")
         self._epoch = row.epoch
         self._time = max(row.time, now)  # log time never goes back (R14)
-        self.row = row
+        self.row: RunRow = row
         self.events: list[Recorded] = []
 
     def first(self, event: ev.RunCreated) -> None:

@@ -67,7 +67,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         selector = _JumpingSelector()
         super().__init__(selector)
         selector.loop = self
-        self.clock = VirtualClock(self)
+        self.clock: VirtualClock = VirtualClock(self)
 
     @override
     def time(self) -> float:

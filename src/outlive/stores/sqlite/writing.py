@@ -17,6 +17,7 @@ from outlive.model.ids import RunId, WorkerId
 from outlive.stores.protocol import Clock
 from outlive.stores.sqlite import housekeeping
 from outlive.stores.sqlite.connection import BUSY_MS, ENTRY_ERRORS, Connection, Durability, connect, fetch
+from outlive.stores.sqlite.identity import OpenFile
 from outlive.stores.sqlite.locks import ProcessLocks
 from outlive.stores.sqlite.rows import SqliteRows
 from outlive.stores.sqlite.statements import SQL
@@ -47,12 +48,13 @@ class Writer:
         self._locks = locks
         self._store = store
         self._rows = SqliteRows(connection)
+        self._file = OpenFile(path)
         self._stamp: tuple[str, str, int] | None = None
         """By which this transaction would be known: the statement that reads the stamp, whose, and its number."""
         self._joined: dict[WorkerId, float] = {}
         self._renewed: dict[WorkerId, float] = {}
-        self.page_size = cast("int", connection.pragma("page_size"))
-        self.wal_pages = 0
+        self.page_size: int = cast("int", connection.pragma("page_size"))
+        self.wal_pages: int = 0
         connection.set_wal_hook(self._on_commit)
 
     def _on_commit(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
@@ -89,6 +91,7 @@ class Writer:
         try:
             yield
             stamp = self._stamp or self._stamp_store()
+            self._file.check()
         except BaseException:
             self._roll_back()
             raise
