@@ -33,6 +33,7 @@ CHECKS: Sequence[tuple[str, ...]] = (
     ("lint-imports", "--no-logo"),
     ("mypy",),
     ("basedpyright",),
+    ("basedpyright", "--verifytypes", "outlive", "--ignoreexternal"),
 )
 PYTEST = ("pytest", "--quiet", "--numprocesses", "2")
 OTHER_PYTHONS = ("nox", "--session", "other")

@@ -3,6 +3,8 @@
 from outlive import sleep, step, workflow, run
 """
 
+from typing import Final
+
 from outlive._core.authoring import Step, Workflow, step, workflow
 from outlive._core.context import (
     StepMetadata,
@@ -48,7 +50,7 @@ from outlive.handles import HookDefinition, HookHandle, Run, RunEvent, RunInfo, 
 from outlive.model.records import RunStatus
 from outlive.scripts import get_run, run, start
 
-register = _registry.types.register
+register: Final = _registry.types.register
 """Make a type of yours a value that can be carried: ``register(Money, encode=..., decode=...)``, also as a decorator."""
 
 __all__ = [

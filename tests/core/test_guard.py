@@ -7,6 +7,7 @@ import cProfile
 import dataclasses
 import datetime as dt
 import functools
+import gc
 import importlib
 import io
 import linecache
@@ -36,7 +37,7 @@ from outlive._core.guard import Guard, GuardMode
 from outlive.errors import NonDeterminismError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import FrameType
 
@@ -45,6 +46,14 @@ T = TypeVar("T")
 STRICT = Guard(GuardMode.STRICT)
 CHEAP = Guard(GuardMode.CHEAP)
 OFF = Guard(GuardMode.OFF)
+
+
+@pytest.fixture(autouse=True)
+def no_collection() -> Iterator[None]:
+    """As in an activation: what others hang on the collector would be called under the guard."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 class StandInLoop(asyncio.AbstractEventLoop):

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -234,7 +235,7 @@ def _raw(value: Any) -> Any:
     return bytes(value).decode() if isinstance(value, Raw) else value
 
 
-TestStoresAgree = StoresAgree.TestCase
+TestStoresAgree = pytest.mark.timeout(600)(StoresAgree.TestCase)
 TestStoresAgree.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )

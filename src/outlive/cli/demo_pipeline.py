@@ -12,7 +12,7 @@ import json
 import os
 from dataclasses import dataclass
 
-from outlive import define_hook, get_step_metadata, race, sleep, step, workflow
+from outlive import HookDefinition, define_hook, get_step_metadata, race, sleep, step, workflow
 
 
 @dataclass

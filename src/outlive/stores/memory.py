@@ -219,11 +219,11 @@ class MemoryStore:
         self, worker: WorkerId, *, limit: int, workflows: Collection[str], fingerprint: str, root: RunId | None = None
     ) -> Claims:
         now = self._clock.now()
-        if not self.renew_now(worker):
+        if self._workers.get(worker, (0.0, now))[1] <= now:
             raise LeaseLost(f"worker {worker} has lost its lease; join again under another id")
-        for other, (_, until) in list(self._workers.items()):
-            if until <= now:
-                self._free(other, crashed=True)
+        dead = [other for other, (_, until) in self._workers.items() if until <= now]
+        for other in dead:
+            self._free(other, crashed=True)
         known = [
             kept.row
             for kept in self._rows.runs.values()
@@ -235,6 +235,8 @@ class MemoryStore:
             for row in known
             if row.status is RunStatus.PARKED and fingerprint not in row.tried.split("\n")
         ]
+        if dead or due[:limit]:
+            self.renew_now(worker)  # a claim that writes is a commit
         carrier = Carrier(self._rows, worker=worker, leased=True, now=now)
         claimed = tuple(carrier.claim(run) for _, run in due[:limit])
         rest = [at for row in known if (at := self._rows.runs[row.id].row.wake_at) is not None]

@@ -42,7 +42,7 @@ class VirtualClock:
     """Stands still until it is moved."""
 
     def __init__(self, at: float = 1_800_000_000.0) -> None:
-        self.at = at
+        self.at: float = at
 
     def now(self) -> float:
         return self.at
