@@ -33,8 +33,8 @@ CHECKS: Sequence[tuple[str, ...]] = (
     ("lint-imports", "--no-logo"),
     ("mypy",),
     ("basedpyright",),
-    ("basedpyright", "--verifytypes", "outlive", "--ignoreexternal"),
 )
+EXPORTS = ("basedpyright", "--verifytypes", "outlive", "--ignoreexternal")
 PYTEST = ("pytest", "--quiet", "--numprocesses", "2")
 OTHER_PYTHONS = ("nox", "--session", "other")
 
@@ -55,7 +55,7 @@ def demo(rest: Sequence[str]) -> int:
 
 
 def test(rest: Sequence[str]) -> int:
-    return check(*CHECKS, OTHER_PYTHONS, (*PYTEST, *rest))
+    return check(*CHECKS, EXPORTS, OTHER_PYTHONS, (*PYTEST, *rest))
 
 
 def quick(rest: Sequence[str]) -> int:
