@@ -27,6 +27,7 @@ from outlive import (
 )
 from outlive._core.context import emit, step_metadata
 from outlive._core.guard import Guard, GuardMode
+from outlive._core.loop import DeterministicLoop
 from outlive._core.machine import Machine
 from outlive.errors import NotInWorkflow
 from outlive.model import events as ev
@@ -217,6 +218,25 @@ def test_r21_all_tasks_are_in_creation_order_and_of_this_run_alone() -> None:
     other = begin(body)
     assert other.outcome is None
     assert play_hot(body).result == ["workflow", *(str(n) for n in range(10))]
+
+
+@pytest.mark.parametrize("size", [2**power for power in range(4, 13)])
+def test_r21_whatever_the_size_of_the_set_in_which_asyncio_keeps_all_tasks(size: int) -> None:
+    """Two hashes that collide in a small set come out in the order in which they went in: that of the big set they were in."""
+
+    async def body() -> list[str]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, DeterministicLoop)
+        while loop.next_order() % size != size - 5:
+            pass
+        one = asyncio.create_task(sleep(99), name="one")
+        while loop.next_order() % size != 3:
+            pass
+        two = asyncio.create_task(sleep(99), name="two")
+        assert hash(two) - hash(one) == 8
+        return [task.get_name() for task in asyncio.all_tasks()]
+
+    assert begin(body).result == ["workflow", "one", "two"]
 
 
 def test_r21_asyncio_run_elsewhere_still_sees_its_own_tasks() -> None:

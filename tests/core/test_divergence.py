@@ -118,6 +118,28 @@ def test_r03_each_change_of_code_under_a_log_is_found(change: str) -> None:
     assert str(diverged) == f"the log has {diverged.recorded}, the code {diverged.attempted}"
 
 
+LOG = play_hot(recorded, world=WORLD).log
+ECHOES = {ev.WaitCreated, ev.HookCreated}
+"""What nobody in ``recorded`` waits for."""
+
+
+AWAITED = [place for place, found in enumerate(LOG[:-1]) if place > 1 and type(found.event) not in ECHOES]
+
+
+@pytest.mark.parametrize("lost", AWAITED)
+def test_a4_a_log_that_lost_an_event_is_found(lost: int) -> None:
+    with pytest.raises(Diverged):
+        replay(recorded).given(*LOG[1:lost], *LOG[lost + 1 :])
+
+
+ONCE = [place for place in AWAITED if not isinstance(LOG[place].event, ev.HookReceived)]
+
+
+@pytest.mark.parametrize("twice", ONCE)
+def test_r03_an_event_that_is_there_twice_is_taken_once(twice: int) -> None:
+    assert replay(recorded).given(*LOG[1 : twice + 1], LOG[twice], *LOG[twice + 1 :]).result == "order"
+
+
 Body = Callable[[], Coroutine[Any, Any, Any]]
 
 
@@ -152,6 +174,22 @@ def test_r03_another_end_is_found(then: Body, now: Body, attempted: str) -> None
     with pytest.raises(Diverged) as caught:
         replay(now).given(*log[1:])
     assert attempted in caught.value.attempted
+
+
+def test_r03_a_clean_up_that_the_log_knows_nothing_of_is_found() -> None:
+    async def now() -> str:
+        async def background() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await refund(1)
+
+        asyncio.create_task(background())  # noqa: RUF006
+        await asyncio.sleep(0)
+        return "fine"
+
+    with pytest.raises(Diverged, match="is still waiting"):
+        replay(now).given(*play_hot(returns).log[1:])
 
 
 def test_r03_another_next_link_is_found() -> None:

@@ -193,6 +193,25 @@ def test_r24_so_does_creating_hooks_for_ever(buried: list[object]) -> None:
     assert len(tries) < 2 * INERT_LIMIT
 
 
+@pytest.mark.parametrize("call", [create_hook, lambda: patched("p")])
+def test_r24_so_does_asking_for_ever(buried: list[object], call: Callable[[], object]) -> None:
+    tries: list[int] = []
+
+    async def body() -> None:
+        while True:
+            try:
+                call()
+                await charge(1)
+            except BaseException:
+                tries.append(1)
+
+    story = begin(body)
+    story.machine._out.clear()
+    story.drop()
+    assert len(tries) < 2 * INERT_LIMIT
+    assert (story.machine._out, story.machine.open) == ([], {})
+
+
 def test_r24_so_does_sleeping_for_ever(buried: list[object]) -> None:
     async def body() -> None:
         while True:

@@ -11,14 +11,18 @@ from typing import Any
 import pytest
 
 from outlive import sleep
+from outlive._core import others
+from outlive._core.context import required
 from outlive._core.loop import MAX_CALLBACKS, DeterministicLoop
 from outlive._core.machine import NeverIdle
 from outlive.errors import NonDeterminismError
 from outlive.model import events as ev
+from outlive.model.commands import EndRun
 from outlive.model.events import Recorded
+from outlive.model.ids import RunId
 from tests.core.simulate import simulate
 from tests.core.steps import charge, work
-from tests.core.story import START, Story, begin, replay, step_completed
+from tests.core.story import START, Story, begin, completed, replay, step_completed
 
 # --- R26 ---------------------------------------------------------------------------------------------------------------
 
@@ -111,8 +115,8 @@ def test_r26_nor_from_another_thread_during_one(how: str) -> None:
         assert not running.done() and not leaked[0].future.done()
         await charge(3)
 
-    begin(body).when(step_completed(ref=1))
-    assert len(refused) == 1
+    story = begin(body).when(step_completed(ref=1))
+    assert (len(refused), story.machine.outcome) == (1, None)
 
 
 @pytest.mark.parametrize("how", REACHING_IN)
@@ -137,6 +141,33 @@ def test_r26_a_step_awaited_in_another_run_is_refused() -> None:
 
     begin(first)
     assert isinstance(begin(second).failure, NonDeterminismError)
+
+
+def test_r26_so_is_whatever_else_was_made_in_another_run() -> None:
+    leaked: list[Any] = []
+
+    async def first() -> None:
+        leaked.append(others.watch(required("a test"), RunId("other")))
+        await charge(2)
+
+    async def second() -> None:
+        await leaked[0]
+
+    story = begin(first)
+    assert isinstance(begin(second).failure, NonDeterminismError)
+    assert story.when(step_completed()).commands == [EndRun(completed())]
+
+
+def test_r26_or_awaited_in_none() -> None:
+    leaked: list[Any] = []
+
+    async def body() -> None:
+        leaked.append(others.watch(required("a test"), RunId("other")))
+        await charge(2)
+
+    begin(body)
+    with pytest.raises(NonDeterminismError, match="await it where it is made"):
+        asyncio.run(leaked[0])
 
 
 def test_r26_a_step_called_in_a_body_and_awaited_outside_is_refused() -> None:

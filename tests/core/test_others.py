@@ -152,6 +152,11 @@ def test_r35_what_waits_and_was_never_awaited_says_so(call: Callable[[], object]
         begin(body)
 
 
+def test_r35_a_step_that_was_never_awaited_is_called_by_its_name() -> None:
+    with pytest.warns(RuntimeWarning, match="coroutine 'charge' was never awaited"):
+        charge(1).__class__  # noqa: B018
+
+
 def test_r35_any_awaitable_of_ours_goes_anywhere() -> None:
     async def body() -> list[object]:
         hook = create_hook()
@@ -414,6 +419,7 @@ def test_r36_a_watch_whose_run_ended_as_it_was_dropped_is_a_no_op() -> None:
     ended = child_completed("x")(story)
     story.when(step_completed("charge"))
     assert story.asked(UnwatchRun) == [UnwatchRun(1)]
+    assert names(story.open) == ["CallStep work"]
     assert story.when(ended).commands == []
 
 

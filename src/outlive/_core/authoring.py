@@ -56,7 +56,9 @@ class Step(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, None, R]:
         loop = asyncio._get_running_loop()
         origin = loop if isinstance(loop, DeterministicLoop) else None
-        return self._drive(origin, (*self._bound, *args), kwargs)
+        coroutine = self._drive(origin, (*self._bound, *args), kwargs)
+        coroutine.__qualname__ = self.fn.__qualname__  # type: ignore[attr-defined]  # what Python calls it if nobody awaits it
+        return coroutine
 
     async def _drive(self, origin: DeterministicLoop | None, args: tuple[object, ...], kwargs: dict[str, object]) -> R:
         machine = current()
@@ -68,7 +70,6 @@ class Step(Generic[P, R]):
             return await self._plain(args, kwargs)
         if origin is not None and machine.loop is not origin:
             raise NonDeterminismError(f"step {self.name} was called in one run and awaited in another")
-        await machine.suspend_if_inert()
         arguments = self.binder.bind(args, kwargs)
         encoded = machine.encode(arguments, self.name)
         mark = digest(encoded)

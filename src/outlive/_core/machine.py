@@ -23,7 +23,7 @@ from outlive._core.loop import DeterministicLoop, Future, NeverIdle, Timer
 from outlive._core.matching import Issued, check
 from outlive._core.seeds import Seed
 from outlive._core.signals import Discarded, Diverged, Inert, Undecodable
-from outlive.errors import SerializationError
+from outlive.errors import NonDeterminismError, SerializationError
 from outlive.model import commands as cmd
 from outlive.model import events as ev
 from outlive.model.commands import Command
@@ -404,7 +404,13 @@ class Machine:
     # --- what bodies ask for -----------------------------------------------------------------------------------------
 
     def issue(self, kind: str, name: str, digest: str) -> int:
-        """Give the next command its ref. Inert when the run has been dropped (R24)."""
+        """Give the next command its ref. Inert when the run has been dropped (R24).
+
+        Raises:
+            NonDeterminismError: Another run is executing, or none.
+        """
+        if asyncio._get_running_loop() is not self.loop:
+            raise NonDeterminismError(f"a {kind} was made in one run and awaited in another; await it where it is made")
         if self.loop.dropping:
             self._inert()
             return 0

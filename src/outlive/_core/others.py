@@ -23,7 +23,6 @@ def start_child(
     """Start a run of its own; gives its handle once it is durable."""
 
     async def start() -> object:
-        await machine.suspend_if_inert()
         encoded = machine.encode(workflow.binder.bind(args, kwargs), workflow.name)
         mark = digest(encoded)
         ref = machine.issue("child", workflow.name, mark)
@@ -55,7 +54,6 @@ def watch(machine: Machine, run: RunId) -> Durable[Any]:
         raise ValueError(f"run {run} can't wait for its own result")
 
     async def result() -> object:
-        await machine.suspend_if_inert()
         ref = machine.issue("watch", "", run)
         return await machine.call(cmd.WatchRun(ref, run), WaitingFuture[Any](machine, ref), ref)
 
@@ -66,7 +64,6 @@ def send(machine: Machine, token: str, payload: object) -> Durable[None]:
     """Send a payload to another run's hook, exactly once."""
 
     async def deliver() -> None:
-        await machine.suspend_if_inert()
         packed = payloads.write(payload, machine.codec)
         hashed = hash_token(token)
         mark = f"{hashed[:16]}:{digest(machine.encode(payload, 'payload'))}"
@@ -81,7 +78,6 @@ def cancel_other(machine: Machine, run: RunId) -> Durable[bool]:
     """Ask another run to end; False if it had ended."""
 
     async def cancel() -> bool:
-        await machine.suspend_if_inert()
         ref = machine.issue("call", "cancel", run)
         return bool(await machine.call(cmd.CancelOther(ref, run, run), machine.loop.create_future(), ref))
 

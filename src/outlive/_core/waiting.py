@@ -87,7 +87,6 @@ def sleep(delay: Delay, result: object = None) -> Durable[Any]:
         if machine is None:
             await asyncio.sleep(until(amount, now=now().timestamp()))
         else:
-            await machine.suspend_if_inert()
             await machine.wait(until(amount, now=machine.loop.time()))
         return result
 
