@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from outlive import Engine, StoreUnavailable, sleep, step, workflow
+from outlive import Engine, StoreUnavailable, create_hook, sleep, step, workflow
 from outlive.model.entries import Entry, Outcome
 from outlive.model.ids import WorkerId
 from outlive.stores.memory import MemoryStore
 from outlive.testing.clock import VirtualClock, virtual_options
+from outlive.testing.crash import kill
 
 from .helpers import effects, record
 
@@ -124,3 +125,25 @@ async def test_a_caller_who_leaves_does_not_disturb_the_rest(failing: Engine, st
     leaving.cancel()
     assert await (await staying).result() == [0, 1, 2, 3, 4]
     assert await failing.get_run("left").result() == [0, 1, 2, 3, 4]
+
+
+@workflow
+async def disposes_at_once() -> str | None:
+    hook = create_hook()
+    hook.dispose()
+    return await hook.conflict()
+
+
+async def test_a_hook_disposed_before_it_was_registered_strands_nobody(
+    store: FailingStore, clock: VirtualClock
+) -> None:
+    async with Engine(store=store, clock=clock, worker=False) as client:
+        run = await client.start(disposes_at_once)
+    store.broken = True
+    first = Engine(store=store, clock=clock, options=virtual_options())
+    await first.open()
+    await asyncio.sleep(1)
+    await kill(first)
+    store.broken = False
+    async with Engine(store=store, clock=clock, options=virtual_options()) as second:
+        assert await second.get_run(run.id).result(timeout=1000) is None

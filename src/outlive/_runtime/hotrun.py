@@ -161,13 +161,9 @@ class HotRun:
                 self._waits.resume(ref, item, command, takeover=takeover)
             case CallStep():
                 self._steps.resume(ref, command, item)
-            case cmd.OpenHook() if item.withdrawn:
-                if item.recorded is None:
-                    del self.open[ref]
-                else:
-                    self._perform([cmd.DisposeHook(ref)])
             case cmd.OpenHook() if item.recorded is not None:
-                pass  # it is registered and stands
+                if item.withdrawn:  # one disposed before it was registered is registered first, as it would have been
+                    self._perform([cmd.DisposeHook(ref)])
             case _:
                 self._perform([command])
 
