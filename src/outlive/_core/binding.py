@@ -13,7 +13,7 @@ class Binder:
     Keys are parameter names; ``*args`` stands under ``"*args"`` and ``**kwargs`` under ``"**kwargs"``.
     """
 
-    __slots__ = ("_label", "_names", "_positional_only", "_required", "_signature", "_var_kw", "_var_pos")
+    __slots__ = ("_label", "_names", "_required", "_signature", "_var_kw", "_var_pos")
 
     def __init__(self, function: Callable[..., object], *, skip_self: bool = False) -> None:
         signature = inspect.signature(function)
@@ -22,7 +22,6 @@ class Binder:
         self._label = function.__qualname__
         self._var_pos = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
         self._var_kw = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
-        self._positional_only = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
         plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         # the common case needs no inspect.Signature.bind, which costs more than the rest of a call
         self._names = tuple(p.name for p in parameters) if plain else None
