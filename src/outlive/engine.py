@@ -31,7 +31,7 @@ from outlive._runtime.journal import Journal
 from outlive._runtime.location import default_url
 from outlive._runtime.notices import Notices
 from outlive._runtime.worker import Worker, WorkerOptions
-from outlive.errors import ConfigurationError, HookNotFound, RunNotFound, RunParked, StoreCorrupt, StoreUnavailable
+from outlive.errors import ConfigurationError, RunNotFound, RunParked, StoreCorrupt
 from outlive.handles import HookHandle, HookInfo, Run, RunEvent, RunInfo, ambient, default
 from outlive.model import entries as en
 from outlive.model import events as ev
@@ -517,6 +517,3 @@ def _name(code: Step[..., Any] | Workflow[..., Any]) -> str:
 
 def _token(hook: Hook[Any] | HookHandle[Any]) -> str:
     return hook.token
-
-
-__all__ = ["Engine", "HookNotFound", "StoreUnavailable", "SystemClock", "open_store"]
