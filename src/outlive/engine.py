@@ -127,7 +127,7 @@ class Engine:
                 base=base,
                 options=self._options,
                 make_handle=lambda run: Run[Any](run, self),
-                on_ended=self._run_ended,
+                on_left=self._run_left,
                 on_hopeless=self._on_hopeless,
                 root=self._only,
             )
@@ -312,11 +312,11 @@ class Engine:
 
     async def await_result(self, run: RunId, timeout: float | None, *, or_parked: bool = False) -> object:
         """The result of ``run`` once it has ended; with ``or_parked`` raise ``RunParked`` if it is stopped for a human."""
-        async with asyncio.timeout(timeout):
-            record = await self._ended(run, or_parked=or_parked)
-        if record.status is RunStatus.PARKED:
-            raise RunParked(await self._park_report(record), run_id=run, reason=record.reason)
-        last = (await self.store.log(run, record.link, after=record.seq - 1))[-1].event
+        if timeout is None:
+            last = await self._last_event(run, or_parked=or_parked)
+        else:
+            async with asyncio.timeout(timeout):
+                last = await self._last_event(run, or_parked=or_parked)
         match last:
             case ev.RunCompleted(result=result):
                 return self.codec.decode(result)
@@ -329,17 +329,26 @@ class Engine:
         assert isinstance(value, outcomes.Raise), "a run that did not complete has an exception"
         raise value.error
 
-    async def _ended(self, run: RunId, *, or_parked: bool) -> RunRecord:
-        notices = self._notices
+    async def _last_event(self, run: RunId, *, or_parked: bool) -> ev.Event:
+        """How ``run`` ended. Of a run in this engine's memory its worker tells, and nothing is read."""
+        notices, worker = self._notices, self._worker
         assert notices is not None, "an open engine has notices"
         while True:
-            with notices.waiting(run) as changed:
-                record = await self.store.run(run)
-                if record is None:
-                    raise RunNotFound(f"there is no run {run}")
-                if record.status.ended or (or_parked and record.status is RunStatus.PARKED):
-                    return record
-                await changed
+            changed = notices.wait(run)
+            try:
+                if worker is None or not worker.holds(run):
+                    record = await self.store.run(run)
+                    if record is None:
+                        raise RunNotFound(f"there is no run {run}")
+                    if or_parked and record.status is RunStatus.PARKED:
+                        raise RunParked(await self._park_report(record), run_id=run, reason=record.reason)
+                    if record.status.ended:
+                        return (await self.store.log(run, record.link, after=record.seq - 1))[-1].event
+                outcome = await changed
+            finally:
+                notices.leave(run, changed)
+            if outcome is not None:
+                return outcome
 
     async def _park_report(self, record: RunRecord) -> str:
         last = (await self.store.log(record.id, record.link, after=record.seq - 1))[-1].event
@@ -354,7 +363,7 @@ class Engine:
 
     async def request_termination(self, run: RunId, reason: str) -> bool:
         done = await self._request(en.Terminate(run=run, reason=reason))
-        self._run_ended(run)
+        self._run_left(run)
         return done
 
     async def _request(self, entry: en.Entry) -> bool:
@@ -391,9 +400,9 @@ class Engine:
             else:
                 self._worker.poke()
 
-    def _run_ended(self, run: RunId) -> None:
+    def _run_left(self, run: RunId, outcome: ev.RunOutcome | None = None) -> None:
         if self._notices is not None:
-            self._notices.tell(run)
+            self._notices.tell(run, outcome)
 
 
 def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) -> Store:
@@ -431,9 +440,10 @@ def new_run_id() -> RunId:
 
 def _new_id(workflow: str, mark: str) -> RunId:
     """A fresh id, sorted by time; in a step one that its next attempt finds again (R36)."""
-    metadata = step_metadata.get(None)
-    if metadata is None:
+    about = step_metadata.get(None)
+    if about is None:
         return new_run_id()
+    metadata = about()
     counts: dict[str, int] | None = _starts_in_step.get(None)
     if counts is None:
         counts = {}

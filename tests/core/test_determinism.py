@@ -157,7 +157,7 @@ def test_metadata_of_a_step() -> None:
         step_id=step_id(RunId("r"), 1, 2, "s"), name="s", run_id=RunId("r"), attempt=1, started_at=now()
     )
     here = contextvars.Context()
-    here.run(step_metadata.set, about)
+    here.run(step_metadata.set, lambda: about)
     assert here.run(get_step_metadata) is about
     assert (about.step_id, about.cancelled) == ("r/1/2/s", False)
 

@@ -72,7 +72,11 @@ class Codec:
             SerializationError: Something in it can't be carried; the message names where and what.
         """
         kind = type(value)
-        if kind in _FLAT or (kind is dict and _is_flat(cast("dict[object, object]", value))):
+        if (
+            kind in _FLAT
+            or (kind is int and SMALLEST <= cast("int", value) <= LARGEST)
+            or (kind is dict and _is_flat(cast("dict[object, object]", value)))
+        ):
             try:
                 data = _encode(value)
             except UnicodeEncodeError:

@@ -46,8 +46,10 @@ class Binder:
             arguments["**" + self._var_kw] = arguments.pop(self._var_kw)
         return arguments
 
-    def spread(self, arguments: Mapping[str, object]) -> tuple[tuple[object, ...], dict[str, object]]:
+    def spread(self, arguments: dict[str, object]) -> tuple[tuple[object, ...], dict[str, object]]:
         """The positional and keyword arguments for calling the function with what :meth:`bind` gave."""
+        if self._names is not None:
+            return (), arguments
         kwargs = dict(arguments)
         args: list[object] = []
         rest = cast("list[object]", kwargs.pop("*" + self._var_pos, [])) if self._var_pos is not None else []

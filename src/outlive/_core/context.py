@@ -117,7 +117,8 @@ class StepMetadata(Struct, frozen=True, kw_only=True):
         return self.is_cancelled()
 
 
-step_metadata: ContextVar[StepMetadata] = ContextVar("outlive_step")
+step_metadata: ContextVar[Callable[[], StepMetadata]] = ContextVar("outlive_step")
+"""Makes what :func:`get_step_metadata` gives; few steps ask."""
 
 
 def get_workflow_metadata() -> WorkflowMetadata:
@@ -143,9 +144,10 @@ def get_step_metadata() -> StepMetadata:
         NotInWorkflow: Called anywhere but in a step that a run called.
     """
     try:
-        return step_metadata.get()
+        make = step_metadata.get()
     except LookupError:
         raise NotInWorkflow("get_step_metadata() has a meaning only inside a step that a workflow called") from None
+    return make()
 
 
 class _QuietOnReplay(logging.Filter):

@@ -77,8 +77,8 @@ class StepFuture(Future[T]):
     def __init__(self, machine: Machine, ref: int) -> None:
         super().__init__(loop=machine.loop)
         self._machine = machine
-        self._message: object = None
         self._ref = ref
+        self._message: object = None
 
     @override
     def cancel(self, msg: Any | None = None) -> bool:

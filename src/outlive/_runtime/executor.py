@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import inspect
 import os
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -22,7 +23,7 @@ from outlive._runtime.threads import Job, StepAbandoned, ThreadPool
 from outlive.errors import FatalError, RetryableError, SerializationError, StepError, StepTimeout, UnknownWorkflow
 from outlive.model.commands import CallStep
 from outlive.model.durations import until
-from outlive.model.ids import RunId, StepId, step_id
+from outlive.model.ids import RunId, step_id
 from outlive.stores.protocol import Clock
 
 T = TypeVar("T")
@@ -57,11 +58,14 @@ class Attempt:
     """One try of a step, in this life of its run. A result is accepted from no other object (R11)."""
 
     __slots__ = (
+        "began",
         "call",
         "cancelled",
+        "coroutine",
         "ended",
         "grace",
         "job",
+        "link",
         "number",
         "on_end",
         "overlapping",
@@ -69,7 +73,6 @@ class Attempt:
         "run",
         "started",
         "step",
-        "step_key",
         "task",
         "timed_out",
         "timer",
@@ -87,12 +90,15 @@ class Attempt:
     ) -> None:
         self.call: CallStep = call
         self.run: RunId = run
+        self.link: int = link
         self.number: int = number
         self.overlapping: bool = overlapping
         self.on_end: Callable[[Attempt, Ending], None] = on_end
-        self.step_key: StepId = step_id(run, link, call.ref, call.name)
         self.step: Step[..., Any] | None = None
+        self.began: float = 0.0
         self.started: float = 0.0
+        """The same, of a blocking step once its thread has taken it up."""
+        self.coroutine: Coroutine[Any, Any, Any] | None = None
         self.task: asyncio.Task[Any] | None = None
         self.job: Job | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -106,6 +112,18 @@ class Attempt:
     def running(self) -> bool:
         """Began, and neither ended nor was given up."""
         return self.started != 0.0 and not self.ended
+
+    def metadata(self) -> StepMetadata:
+        """What the step can ask for; made when it asks."""
+        return StepMetadata(
+            step_id=step_id(self.run, self.link, self.call.ref, self.call.name),
+            name=self.call.name,
+            run_id=self.run,
+            attempt=self.number,
+            started_at=datetime.fromtimestamp(self.began, UTC),
+            overlapping=self.overlapping,
+            is_cancelled=lambda: self.cancelled or self.timed_out,
+        )
 
 
 class Executor:
@@ -188,40 +206,56 @@ class Executor:
     # --- async steps -------------------------------------------------------------------------------------------------
 
     def _begin(self, attempt: Attempt, step: Step[..., Any]) -> None:
-        context = self._context(attempt)
+        attempt.began = attempt.started = self._clock.now()
         try:
             args, kwargs = self._arguments(attempt, step)
             coroutine = step.fn(*args, **kwargs)
         except (SerializationError, TypeError) as error:  # the recorded arguments do not fit today's function
-            self._room += 1
-            self._loop.call_soon(self._finish, attempt, self._raised(error, fatal=True))
+            self._loop.call_soon(self._end, attempt, self._raised(error, fatal=True))
             return
-        attempt.task = self._loop.create_task(_contained(coroutine), context=context)
-        attempt.task.add_done_callback(functools.partial(self._task_done, attempt, coroutine))
+        attempt.coroutine = coroutine
+        attempt.task = self._loop.create_task(self._run(attempt, coroutine), context=self._context(attempt))
         self._limit(attempt)
 
-    def _task_done(self, attempt: Attempt, coroutine: Coroutine[Any, Any, Any], task: asyncio.Task[Any]) -> None:
-        coroutine.close()  # of a task cancelled before its first step: it is dropped on purpose
+    async def _run(self, attempt: Attempt, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """The task of an attempt: whatever the step does, it ends with an ending."""
+        try:
+            ending = self._returned(attempt, await coroutine)
+        except GeneratorExit:  # the loop is gone, and with it whoever waits
+            raise
+        except KeyboardInterrupt as interrupt:
+            self._end(attempt, self._interrupted(attempt, interrupt))
+            raise
+        except BaseException as error:  # whatever a step raises is an answer; `SystemExit` can't end the process (R12)
+            ending = self._interrupted(attempt, error)
+        self._end(attempt, ending)
+
+    def _end(self, attempt: Attempt, ending: Ending) -> None:
+        """An async attempt is over and makes room for another."""
         self._room += 1
         while self._queue and self._room > 0:
             waiting = self._queue.popleft()
             if not waiting.ended and waiting.step is not None:
                 self._room -= 1
                 self._begin(waiting, waiting.step)
-        if task.cancelled():
-            self._finish(attempt, self._interrupted(attempt, asyncio.CancelledError()))
-            return
-        error = task.exception()
-        if error is not None:
-            self._finish(attempt, self._interrupted(attempt, error))
-        else:
-            self._finish(attempt, self._returned(attempt, task.result()))
+        self._finish(attempt, ending)
+
+    def sweep(self) -> None:
+        """End attempts whose task somebody else cancelled before it began: no code of theirs has run that could say so."""
+        for attempt in [attempt for attempt in self._running if attempt.task is not None and attempt.task.done()]:
+            self._never_began(attempt)
+
+    def _never_began(self, attempt: Attempt, _task: asyncio.Task[Any] | None = None) -> None:
+        if attempt.coroutine is not None and inspect.getcoroutinestate(attempt.coroutine) == inspect.CORO_CREATED:
+            attempt.coroutine.close()
+            self._end(attempt, self._interrupted(attempt, asyncio.CancelledError()))
 
     # --- blocking steps ----------------------------------------------------------------------------------------------
 
     def _begin_in_thread(self, attempt: Attempt, step: Step[..., Any]) -> None:
         if self._pool is None:
             self._pool = ThreadPool(self._threads)
+        attempt.began = self._clock.now()
         context = self._context(attempt)
 
         def call() -> None:
@@ -265,6 +299,7 @@ class Executor:
 
     def _interrupt(self, attempt: Attempt) -> None:
         if attempt.task is not None:
+            attempt.task.add_done_callback(functools.partial(self._never_began, attempt))
             attempt.task.cancel()
         elif attempt.job is not None and self._pool is not None:
             self._pool.interrupt(attempt.job)
@@ -339,26 +374,8 @@ class Executor:
 
     def _context(self, attempt: Attempt) -> contextvars.Context:
         context = self._base.copy()
-        attempt.started = 0.0 if attempt.step is not None and not attempt.step.is_async else self._clock.now()
-        metadata = StepMetadata(
-            step_id=attempt.step_key,
-            name=attempt.call.name,
-            run_id=attempt.run,
-            attempt=attempt.number,
-            started_at=datetime.fromtimestamp(self._clock.now(), UTC),
-            overlapping=attempt.overlapping,
-            is_cancelled=lambda: attempt.cancelled or attempt.timed_out,
-        )
-        context.run(step_metadata.set, metadata)
+        context.run(step_metadata.set, attempt.metadata)
         return context
-
-
-async def _contained(attempt: Coroutine[Any, Any, T]) -> T:
-    """A task lets ``SystemExit`` out to its loop: a step can't end the process (R12)."""
-    try:
-        return await attempt
-    except SystemExit as error:
-        raise StepError(str(error), type_name="builtins:SystemExit") from error
 
 
 def _to_nobody(_attempt: Attempt, _ending: Ending) -> None:

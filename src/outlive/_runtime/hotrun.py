@@ -189,7 +189,7 @@ class HotRun:
     # --- what the body asks for --------------------------------------------------------------------------------------
 
     def _perform(self, commands: list[Command]) -> None:
-        holding = bool(self._held) or any(type(command) in _REGISTRATIONS for command in commands)
+        holding = bool(self._held) or not _REGISTRATIONS.isdisjoint(map(type, commands))
         for command in commands:
             match command:
                 case CallStep() | cmd.EmitLog():
@@ -295,14 +295,39 @@ class HotRun:
             return None
         release = self._release and self._quiet()
         if self.listening:
-            waking = any(type(proposal) in ev.ACTIVATIONS for proposal in self._proposals)
-            self._proposals.extend(self._steps.to_record())
-            self._proposals.extend(self._waits.to_record(everything=release, waking=waking))
-        if not (self._proposals or self._take or self._watch or self._unwatch or self._ack or release):
+            self._record_riders(release=release)
+        special = self._take or release or bool(self._watch or self._unwatch or self._ack)
+        if not (self._proposals or special):
             return None
         proposals = tuple(self._proposals[:MAX_PROPOSALS])
         del self._proposals[: len(proposals)]
         ending = proposals[-1] if proposals else None
+        if special or isinstance(ending, ev.RunContinued):
+            commit = self._special_commit(proposals, ending, release=release)
+        else:
+            commit = en.RunCommit(run=self.run, link=self.link, epoch=self.epoch, seq=self.seq, proposals=proposals)
+        if not self._proposals and self._held:
+            self._held_in_flight, self._held = self._held, []
+        self._in_flight = commit
+        size = 0
+        for proposal in proposals:
+            size += _size(proposal)
+        return commit, size
+
+    def _record_riders(self, *, release: bool) -> None:
+        """What nobody waits for rides in a commit that leaves anyway (R10, R16)."""
+        if self._waits.unrecorded:
+            waking = any(type(proposal) in ev.ACTIVATIONS for proposal in self._proposals)
+            riders = self._steps.to_record()
+            self._proposals.extend(riders)
+            self._proposals.extend(self._waits.to_record(everything=release, waking=waking))
+        elif self._steps.unrecorded:
+            self._proposals.extend(self._steps.to_record())
+
+    def _special_commit(
+        self, proposals: tuple[en.Proposal, ...], ending: en.Proposal | None, *, release: bool
+    ) -> en.RunCommit:
+        """One that does more than append."""
         commit = en.RunCommit(
             run=self.run,
             link=self.link,
@@ -317,12 +342,9 @@ class HotRun:
             undelivered=self._undelivered() if isinstance(ending, ev.RunContinued) else (),
             next_link=self.owner.next_link(self, ending) if isinstance(ending, ev.RunContinued) else None,
         )
-        if not self._proposals:
-            self._held_in_flight, self._held = self._held, []
         self._watch, self._unwatch, self._ack = [], [], []
         self._take = self._release = False
-        self._in_flight = commit
-        return commit, sum(_size(proposal) for proposal in proposals)
+        return commit
 
     def _undelivered(self) -> tuple[tuple[TokenHash, ev.HookReceived], ...]:
         return self.machine.undelivered() if self.machine is not None else ()
@@ -366,8 +388,6 @@ class HotRun:
         self.seq = outcome.seq
         if outcome.ended_watches:
             self.owner.told(outcome.ended_watches)
-        if any(type(proposal) is en.SpawnRun for proposal in commit.proposals):
-            self.owner.poke()
         last = type(commit.proposals[-1]) if commit.proposals else None
         if last is ev.RunParked:
             self.drop()
@@ -378,9 +398,10 @@ class HotRun:
         elif last in ev.TERMINAL:
             self._finished(outcome)
         else:
-            held, self._held_in_flight = self._held_in_flight, []
-            for command in held:
-                self._let_go(command)
+            if self._held_in_flight:
+                held, self._held_in_flight = self._held_in_flight, []
+                for command in held:
+                    self._let_go(command)
             self.apply(outcome.events)
             if outcome.waking and self.listening:
                 self._waits.wake()
@@ -402,7 +423,8 @@ class HotRun:
         for recorded in events:
             if self.machine is None:
                 return
-            self._note(recorded.event)
+            if recorded.event.ref:
+                self._note(recorded.event)
             try:
                 self._show(self.machine, recorded)
             except (Diverged, Undecodable, NeverIdle, Discarded) as error:
@@ -428,12 +450,14 @@ class HotRun:
 
     def _note(self, event: ev.Event) -> None:
         """Book-keeping of what has become durable."""
-        if not event.ref:
-            return
-        if type(event) in ev.ENDS_REF:
+        kind = type(event)
+        if kind in ev.ENDS_REF:
             self.closed.discard(event.ref)
-            self._waits.ended(event.ref)
-        elif type(event) is ev.StepStarted:
+            if kind is ev.WaitCompleted or kind is ev.WaitCancelled:
+                self._waits.ended(event.ref)
+            elif kind is ev.ChildStarted:
+                self.owner.poke()  # somebody should take it
+        elif kind is ev.StepStarted:
             self._steps.announced(event.ref)
 
     def _rebuild(self, machine: Machine) -> Machine:

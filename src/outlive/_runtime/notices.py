@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Final, Protocol
 
 from outlive.errors import StoreError
+from outlive.model.events import RunOutcome
 from outlive.model.ids import RunId
 from outlive.stores.protocol import Store
 
@@ -20,6 +19,7 @@ READ_AGAIN_EVERY: Final = 32
 
 class Wakeable(Protocol):
     def poke(self) -> None: ...
+    def holds(self, run: RunId) -> bool: ...
 
 
 class Notices:
@@ -29,7 +29,7 @@ class Notices:
         self._store = store
         self._worker = worker
         self._look_every = look_every
-        self._waiting: dict[RunId, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[RunId, dict[asyncio.Future[RunOutcome | None], None]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -40,25 +40,23 @@ class Notices:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    @contextmanager
-    def waiting(self, run: RunId) -> Generator[asyncio.Future[None]]:
-        """Register first, then check, then await (rule 7): the future is done when ``run`` may have changed."""
-        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(run, set()).add(changed)
-        try:
-            yield changed
-        finally:
-            waiting = self._waiting.get(run)
-            if waiting is not None:
-                waiting.discard(changed)
-                if not waiting:
-                    del self._waiting[run]
+    def wait(self, run: RunId) -> asyncio.Future[RunOutcome | None]:
+        """Register first, then check, then await (rule 7): done when ``run`` may have changed, with how it ended if that is known."""
+        changed: asyncio.Future[RunOutcome | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(run, {})[changed] = None
+        return changed
 
-    def tell(self, run: RunId) -> None:
-        """``run`` has changed."""
-        for changed in self._waiting.get(run, ()):
+    def leave(self, run: RunId, changed: asyncio.Future[RunOutcome | None]) -> None:
+        """Nobody waits for ``changed`` any more."""
+        waiting = self._waiting.get(run)
+        if waiting is not None and waiting.pop(changed, self) is None and not waiting:
+            del self._waiting[run]
+
+    def tell(self, run: RunId, outcome: RunOutcome | None = None) -> None:
+        """``run`` has changed; it ended with ``outcome``, if that is known here."""
+        for changed in self._waiting.pop(run, ()):
             if not changed.done():
-                changed.set_result(None)
+                changed.set_result(outcome)
 
     async def _look(self) -> None:
         looks = 0
@@ -74,4 +72,5 @@ class Notices:
                 self._worker.poke()
             if changed or looks % READ_AGAIN_EVERY == 0:
                 for run in list(self._waiting):
-                    self.tell(run)
+                    if self._worker is None or not self._worker.holds(run):  # of those here, the worker tells
+                        self.tell(run)

@@ -26,6 +26,8 @@ class Steps:
         self._attempts: dict[int, Attempt] = {}
         self._announced: dict[int, Attempt] = {}
         """Attempts that begin once their ``step_started`` is durable."""
+        self.unrecorded: list[Attempt] = []
+        """Attempts that were given to the executor, and whose start is not in the log."""
         self._stash: list[tuple[Attempt, Ending]] = []
         """Ends that came while the machine was being rebuilt."""
 
@@ -65,6 +67,7 @@ class Steps:
     def _begin(self, attempt: Attempt) -> None:
         self._hot.owner.executor.start(attempt)
         if not attempt.recorded:
+            self.unrecorded.append(attempt)
             self._hot.owner.journal.lazy(self._hot)
 
     def resume(self, ref: int, command: CallStep, item: Open) -> None:
@@ -88,10 +91,16 @@ class Steps:
 
     def to_record(self) -> list[ev.Event]:
         """Starts that the commit now leaving should carry."""
-        running = [attempt for attempt in self._attempts.values() if attempt.running and not attempt.recorded]
-        for attempt in running:
-            attempt.recorded = True
-        return [_started(attempt) for attempt in running]
+        started: list[ev.Event] = []
+        queued: list[Attempt] = []
+        for attempt in self.unrecorded:
+            if attempt.running:
+                attempt.recorded = True
+                started.append(_started(attempt))
+            elif not attempt.ended:
+                queued.append(attempt)
+        self.unrecorded = queued
+        return started
 
     # --- retrying ----------------------------------------------------------------------------------------------------
 
@@ -157,6 +166,7 @@ class Steps:
     def forget(self) -> None:
         self._attempts.clear()
         self._announced.clear()
+        self.unrecorded.clear()
 
     # --- ending ------------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,11 @@ class Waits:
         self._alarms: dict[int, Alarm] = {}
         self._flush_armed = False
 
+    @property
+    def unrecorded(self) -> bool:
+        """Whether there are waits that a commit could carry."""
+        return bool(self._unrecorded)
+
     def start(self, command: StartWait) -> None:
         """The body asked for it."""
         self._dues.setdefault(command.ref, command.due)

@@ -7,9 +7,10 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from time import monotonic
+from types import TracebackType
 from typing import Final
 
 from outlive._core.signals import Blocked
@@ -29,6 +30,7 @@ class Watchdog:
         self._stopped: tuple[RunId, int, float] | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._watching: Final = _Watching(self._leave)
 
     def start(self) -> None:
         self._stop.clear()
@@ -37,33 +39,29 @@ class Watchdog:
     def stop(self) -> None:
         self._stop.set()
 
-    @contextmanager
-    def watching(self, run: RunId) -> Generator[None]:
+    def watching(self, run: RunId) -> AbstractContextManager[None]:
         """An activation of ``run`` is on this thread.
 
         Raises:
             Blocked: It took longer than the limit.
         """
-        watched = (run, threading.get_ident(), monotonic())
-        self._watched = watched
-        try:
-            yield
-        finally:
-            self._stop_watching()
-            if self._stopped is watched:
-                raise Blocked  # the body may have swallowed it
+        self._watched = (run, threading.get_ident(), monotonic())
+        return self._watching
 
-    def _stop_watching(self) -> None:
+    def _leave(self) -> None:
+        left = None
         while True:
             try:
                 with self._lock:  # from here on nothing is raised into this thread
-                    self._watched = None
+                    left, self._watched = self._watched or left, None
                 for _ in range(8):
                     pass  # what was raised before arrives here at the latest
-                return
+                break
             except Blocked:
                 # it can't be taken back instead: CPython 3.11 then believes for ever that one is pending, and spins under a profiler
                 continue
+        if left is not None and self._stopped is left:
+            raise Blocked  # the body may have swallowed it
 
     def _watch(self) -> None:
         warned: tuple[RunId, int, float] | None = None
@@ -87,3 +85,18 @@ class Watchdog:
                 log.critical("run %s can't be stopped; this worker lets its lease go", run)
                 self._on_hopeless()
                 return
+
+
+class _Watching:
+    """The context manager of :meth:`Watchdog.watching`: one for all, since activations are never nested (R27)."""
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._leave = leave
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()

@@ -70,7 +70,7 @@ class Worker:
         base: contextvars.Context,
         options: WorkerOptions,
         make_handle: Callable[[RunId], object],
-        on_ended: Callable[[RunId], None],
+        on_left: Callable[[RunId, ev.RunOutcome | None], None],
         on_hopeless: Callable[[], None],
         root: RunId | None = None,
     ) -> None:
@@ -88,7 +88,8 @@ class Worker:
         self._store = store
         self._registry = registry
         self._options = options
-        self._on_ended = on_ended
+        self._on_left = on_left
+        """Told of every run that leaves this worker's memory, with its outcome if it has ended."""
         self._on_hopeless = on_hopeless
         self._random = random.Random()
         self._hatching: dict[RunId, asyncio.Task[None]] = {}
@@ -126,7 +127,7 @@ class Worker:
         self.timers.close()
         for hot in list(self.hot.values()):
             hot.drop()
-        self.hot.clear()
+            self._remove(hot)
         self._heartbeat.stop()
         self._watchdog.stop()
         try:
@@ -147,7 +148,7 @@ class Worker:
         self.journal.worker = None
         for hot in list(self.hot.values()):
             hot.abandon()
-        self.hot.clear()
+            self._remove(hot)
         self._heartbeat.stop()
         self.poke()
 
@@ -192,6 +193,7 @@ class Worker:
 
     async def _claim(self) -> float:
         self.timers.look()
+        self.executor.sweep()
         room = min(self._options.max_hot - len(self.hot) - len(self._hatching), CLAIM_BATCH)
         if room <= 0:
             return self._options.poll
@@ -310,13 +312,11 @@ class Worker:
 
     def ended(self, hot: HotRun, outcome: ev.RunOutcome) -> None:
         log.info("run %s of %s: %s", hot.run, hot.created.workflow, ev.kind_of(outcome).removeprefix("run_"))
-        self._remove(hot)
-        self._on_ended(hot.run)
+        self._remove(hot, outcome)
 
     def parked(self, hot: HotRun) -> None:
         log.warning("run %s of %s: parked; see: outlive show %s", hot.run, hot.created.workflow, hot.run)
         self._remove(hot)
-        self._on_ended(hot.run)
 
     def lost(self, hot: HotRun) -> None:
         log.warning("run %s belongs to another worker now", hot.run)
@@ -333,6 +333,11 @@ class Worker:
     def watching(self, run: RunId) -> Any:
         return self._watchdog.watching(run)
 
-    def _remove(self, hot: HotRun) -> None:
+    def holds(self, run: RunId) -> bool:
+        """Whether ``run`` is in memory here: then it is told when that ends, and how."""
+        return run in self.hot
+
+    def _remove(self, hot: HotRun, outcome: ev.RunOutcome | None = None) -> None:
         if self.hot.get(hot.run) is hot:
             del self.hot[hot.run]
+            self._on_left(hot.run, outcome)
