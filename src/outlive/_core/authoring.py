@@ -62,19 +62,20 @@ class Step(Generic[P, R]):
 
     async def _drive(self, origin: DeterministicLoop | None, args: tuple[object, ...], kwargs: dict[str, object]) -> R:
         machine = current()
-        if machine is None:
+        if machine is None or (origin is not None and machine.loop is not origin):
             if origin is not None:
-                raise NonDeterminismError(
-                    f"step {self.name} was called inside a workflow and awaited outside of it; await it where it is called"
+                where = (
+                    "inside a workflow and awaited outside of it"
+                    if machine is None
+                    else "in one run and awaited in another"
                 )
+                raise NonDeterminismError(f"step {self.name} was called {where}; await it where it is called")
             return await self._plain(args, kwargs)
-        if origin is not None and machine.loop is not origin:
-            raise NonDeterminismError(f"step {self.name} was called in one run and awaited in another")
         arguments = self.binder.bind(args, kwargs)
         encoded = machine.encode(arguments, self.name)
         mark = digest(encoded)
         ref = machine.issue("step", self.name, mark)
-        scalars = all(type(value) in _SCALARS for value in arguments.values())
+        scalars = _SCALARS.issuperset(map(type, arguments.values()))
         command = CallStep(
             ref=ref,
             name=self.name,

@@ -30,6 +30,14 @@ def drop(machine: Machine) -> None:
     if loop.dropping:
         return
     loop.dropping = True
+    if loop.holds_code:
+        _close_all(loop)
+    loop.forget()
+    machine.open.clear()
+    machine.issued.clear()
+
+
+def _close_all(loop: DeterministicLoop) -> None:
     tasks = loop.all_tasks
     saved = loop.enter()
     try:
@@ -43,8 +51,6 @@ def drop(machine: Machine) -> None:
             loop.forget()
     finally:
         loop.leave(saved)
-    machine.open.clear()
-    machine.issued.clear()
 
 
 def _close(task: Task[Any]) -> None:

@@ -94,7 +94,7 @@ class Guard:
     def __init__(self, mode: GuardMode) -> None:
         self.mode: Final = mode
         self._on: Final = mode is not GuardMode.OFF
-        self._strict: Final = mode is GuardMode.STRICT
+        self.strict: Final = mode is GuardMode.STRICT
         self._pauses = 0
         self._pause: Final = _Pause(self)
         self._inside = False
@@ -110,7 +110,7 @@ class Guard:
         if not self._on:
             return
         assert _here.guard is None, "activations are never nested (R27)"
-        if self._strict:
+        if self.strict:
             self._inside = True
             self._before = sys.getprofile()
             sys.setprofile(self._watch)
@@ -121,7 +121,7 @@ class Guard:
         if not self._on:
             return
         _here.guard = None
-        if self._strict:
+        if self.strict:
             self._inside = False
             before, self._before, self._raising = self._before, None, None
             if before is None or callable(before):

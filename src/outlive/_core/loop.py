@@ -154,16 +154,17 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         Raises:
             NeverIdle: More than ``MAX_CALLBACKS`` of them ran.
         """
-        ready, rearm = self._ready, self._guard.rearm
+        ready, rearm = self._ready, self._guard.rearm if self._guard.strict else None
         budget = MAX_CALLBACKS
         while ready:
             handle = ready.popleft()
-            if handle.cancelled():
+            if handle._cancelled:
                 continue
             budget -= 1
             if budget < 0:
                 raise NeverIdle
-            rearm()
+            if rearm is not None:
+                rearm()
             try:
                 handle._run()  # asyncio's own way to run a handle
             except SystemExit:
@@ -230,6 +231,11 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             self._generators = {key: kept for key, kept in self._generators.items() if kept.ag_frame is not None}  # type: ignore[attr-defined]
             self._many_generators = 64 + 2 * len(self._generators)
         self._generators[id(generator)] = generator
+
+    @property
+    def holds_code(self) -> bool:
+        """Whether there is any task, generator or callback left."""
+        return bool(self._tasks or self._detached or self._generators or self._ready)
 
     def forget(self) -> None:
         """Let go of everything that the run held."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import logging
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
@@ -188,7 +189,8 @@ class Machine:
             self.loop.advance(recorded.time)
             deliver()
             self._drain()
-            self._finish()
+            if self._main is not None and self._main.done():
+                self._finish()
         finally:
             self.loop.leave(saved)
         if self._fatal is not None:
@@ -262,8 +264,8 @@ class Machine:
         if step.cancelling or type(event) is ev.StepCancelled:
             return future.cancel_now
         if type(event) is ev.StepCompleted:
-            value = self._decode(event.result)
-            return lambda: future.set_result(value)
+            # past the check of who sets it, which is for everybody else (R26)
+            return functools.partial(asyncio.Future.set_result, future, self._decode(event.result))
         error = self._decode_error(cast("ev.StepFailed", event).error)
         if isinstance(error, MemoryError | RecursionError):
             self._from_log.append(error)  # the step met it, not this process
@@ -330,7 +332,7 @@ class Machine:
 
     def _finish(self) -> None:
         main = self._main
-        if main is None or not main.done() or self.ended or self._fatal is not None:
+        if main is None or self.ended or self._fatal is not None:
             return
         if self._outcome is None:
             self._outcome = outcomes.of_body(main, self.codec, cancel_requested=self._cancel_requested)

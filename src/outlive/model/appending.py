@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, assert_never
 
 from outlive.model import events as ev
@@ -13,6 +14,20 @@ from outlive.model.rows import HeldHook, Rows, RunRow
 
 _IDLE: Final = frozenset({ev.RunCreated, ev.RunStarted, ev.RunUnparked, ev.RunParked, ev.StepStarted, ev.WaitCreated})
 """What a run can write on its way into the same crash (R31)."""
+
+ADVANCES: Final = frozenset(
+    {
+        ev.StepStarted,
+        ev.StepCompleted,
+        ev.StepFailed,
+        ev.StepRetrying,
+        ev.StepCancelled,
+        ev.WaitCreated,
+        ev.WaitCancelled,
+        ev.Marker,
+    }
+)
+"""Events that stand as they were proposed, take nothing from the inbox and leave the run's status as it is."""
 
 
 class Appending:
@@ -42,13 +57,31 @@ class Appending:
         assert status is not None, f"run {row.id}: {ev.kind_of(event)} may not happen while it is {row.status}"
         self._record(event)
         if type(event) not in _IDLE:
-            row.progress = True
-            row.crashes, row.suspect, row.tried = 0, False, ""
+            self._progressed()
         for change in changes(event):
             self._change(change)
         if status is not row.status:
             row.status = status
             self._changed_status(event)
+
+    def advance(self, events: Iterable[Event]) -> None:
+        """Add events of :data:`ADVANCES`, of which nearly all commits consist: a running run goes on running."""
+        row, worker, epoch, time = self.row, self._worker, self._epoch, self._time
+        assert row.status is RunStatus.RUNNING, f"run {row.id} can't advance while it is {row.status}"
+        seq = row.seq
+        for event in events:
+            seq += 1
+            self.events.append(Recorded(seq, time, event, worker, epoch))
+            if type(event) not in _IDLE and (not row.progress or row.crashes or row.suspect or row.tried):
+                self._progressed()
+            for change in changes(event):
+                self._change(change)
+        row.seq, row.time = seq, time
+
+    def _progressed(self) -> None:
+        row = self.row
+        row.progress = True
+        row.crashes, row.suspect, row.tried = 0, False, ""
 
     def _record(self, event: Event) -> None:
         row = self.row

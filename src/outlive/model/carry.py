@@ -10,7 +10,7 @@ from typing import assert_never
 
 from outlive.model import events as ev
 from outlive.model.appending import Appending
-from outlive.model.committing import RunCommitting
+from outlive.model.committing import RunCommitting, advance
 from outlive.model.creation import add_run, same
 from outlive.model.delivery import deliver, end
 from outlive.model.entries import (
@@ -67,7 +67,10 @@ class Carrier:
             or row.seq != commit.seq
         ):
             return Fenced()
-        return RunCommitting(self._rows, row, commit, worker=self._worker, now=self._now).carry()
+        done = advance(self._rows, row, commit, worker=self._worker, now=self._now)
+        if done is None:
+            done = RunCommitting(self._rows, row, commit, worker=self._worker, now=self._now).carry()
+        return done
 
     def _create(self, new: NewRun) -> Created | Existing:
         existing = self._rows.run(new.id)

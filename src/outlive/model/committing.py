@@ -8,7 +8,7 @@ from typing import Final, cast
 from msgspec import Raw
 
 from outlive.model import events as ev
-from outlive.model.appending import Appending
+from outlive.model.appending import ADVANCES, Appending
 from outlive.model.creation import add_run, next_link, same
 from outlive.model.delivery import deliver, end, tell
 from outlive.model.entries import (
@@ -26,7 +26,7 @@ from outlive.model.entries import (
 from outlive.model.events import Event, Parent
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.inbox import InboxItem, arrange
-from outlive.model.records import RUN_TRANSITIONS
+from outlive.model.records import RUN_TRANSITIONS, RunStatus
 from outlive.model.rows import Rows, RunRow, Watcher
 
 _TAKES: Final = ev.TERMINAL | {ev.HookDisposed, ev.WaitCompleted}
@@ -37,8 +37,32 @@ _BECOMES: Final[dict[type[Proposal], type[Proposal]]] = {
     SendPayload: ev.CallCompleted,
     RequestCancel: ev.CallCompleted,
 }
+_ARRANGED: Final = frozenset({ev.WaitCompleted, ev.RunParked})
+"""What may have to move within its commit, even if the inbox is empty."""
+
 _TRUE: Final = Raw(b"true")
 _FALSE: Final = Raw(b"false")
+
+
+def advance(rows: Rows, row: RunRow, commit: RunCommit, *, worker: WorkerId | None, now: float) -> Committed | None:
+    """The commit of a run that only appends what it has found, as most do; None if there is more to it."""
+    if (
+        commit.take
+        or commit.release
+        or commit.ack
+        or commit.watch
+        or commit.unwatch
+        or not commit.proposals
+        or row.status is not RunStatus.RUNNING
+        or not ADVANCES.issuperset(map(type, commit.proposals))
+    ):
+        return None
+    seq = row.seq
+    appending = Appending(rows, row, worker=worker, now=now)
+    appending.advance(cast("tuple[Event, ...]", commit.proposals))
+    rows.append(row.id, row.link, appending.events)
+    rows.advance_run(row, seq=seq)
+    return Committed(events=tuple(appending.events), seq=row.seq)
 
 
 class RunCommitting:
@@ -64,7 +88,9 @@ class RunCommitting:
         continued = ev.RunContinued in self._kinds
         assert continued == (commit.next_link is not None), "a next link comes with run_continued, and only with it"
         taken, waking = self._take(continued=continued)
-        proposals = arrange(commit.proposals, taken) if taken or len(commit.proposals) > 1 else commit.proposals
+        proposals = commit.proposals
+        if taken or not self._kinds.isdisjoint(_ARRANGED) or (ends and type(proposals[-1]) not in ev.TERMINAL):
+            proposals = tuple(arrange(proposals, taken))
         _judge(row, proposals)  # nothing is written before this line, everything after it
         gone = [*commit.ack, *(() if ends else (item.id for item in taken))]
         if gone:

@@ -58,24 +58,52 @@ class _Body(Struct, frozen=True, omit_defaults=True):
 
 _bodies: msgspec.json.Decoder[_Body] = msgspec.json.Decoder(_Body)
 
+_MOST_REMEMBERED: Final = 50_000
+
 
 class SqliteRows:
-    """Every write of a run checks what was read; a row that is not as it was is a broken invariant, not a lost race."""
+    """Every write of a run checks what was read; a row that is not as it was is a broken invariant, not a lost race.
+
+    Rows of owned runs are remembered from one transaction to the next: :meth:`begin` asks SQLite whether any other connection has
+    written since, and everything that this one writes goes through here.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._execute = connection.execute
         self._many = connection.executemany
+        self._version: int | None = None
+        self._known: dict[RunId, RunRow] = {}
+        self._bare: set[RunId] = set()
+        """Those of them that have no wait, hook, message or watch, and whom nobody watches."""
+
+    def begin(self) -> None:
+        """Inside a transaction that has just begun: what is remembered stands unless somebody else has written."""
+        [(version,)] = fetch(self._connection, tuple[int], "PRAGMA data_version")
+        if version != self._version or len(self._known) > _MOST_REMEMBERED:
+            self.forget()
+            self._version = version
+
+    def forget(self) -> None:
+        """What was remembered may not stand: a transaction was rolled back, or rows were written past this object."""
+        self._known.clear()
+        self._bare.clear()
 
     # --- runs ---
 
     def run(self, run: RunId) -> RunRow | None:
+        known = self._known.get(run)
+        return known if known is not None else self._read(run)
+
+    def _read(self, run: RunId) -> RunRow | None:
         found = fetch(self._connection, _COLUMNS, _RUN, (run,))
         if not found:
             return None
         row = RunRow(*found[0])
         row.status = _STATUS[row.status]
         row.suspect, row.progress, row.takeover = bool(row.suspect), bool(row.progress), bool(row.takeover)
+        if row.owner is not None:
+            self._known[run] = row
         return row
 
     def add_run(self, row: RunRow, new: NewRun, *, parent: Parent | None, created_at: float) -> None:
@@ -84,6 +112,9 @@ class SqliteRows:
         self._execute(_ADD_RUN, (*_columns(row), created_at, made_by, tags))
         for tag in new.tags:
             self._execute(SQL["add_tag"], (tag, created_at, row.id))
+        if row.owner is not None:
+            self._known[row.id] = row
+            self._bare.add(row.id)
 
     def advance_run(self, row: RunRow, *, seq: int) -> None:
         self._execute(
@@ -107,12 +138,21 @@ class SqliteRows:
     def update_run(self, row: RunRow, *, epoch: int, seq: int) -> None:
         self._execute(_UPDATE_RUN, (*_columns(row), epoch, seq))
         self._check(row)
+        if row.owner is not None:
+            self._known[row.id] = row
+        else:
+            self._let_go(row.id)
 
     def _check(self, row: RunRow) -> None:
         assert self._connection.changes() == 1, f"run {row.id} changed under its own commit"
 
     def wake_run(self, run: RunId, at: float) -> None:
         self._execute(SQL["wake_run"], (run, at))
+        self._let_go(run)
+
+    def _let_go(self, run: RunId) -> None:
+        self._known.pop(run, None)
+        self._bare.discard(run)
 
     # --- logs ---
 
@@ -129,12 +169,16 @@ class SqliteRows:
     # --- waits ---
 
     def put_wait(self, run: RunId, link: int, ref: int, kind: WaitKind, due: float) -> None:
+        self._bare.discard(run)
         self._execute(SQL["put_wait"], (run, link, ref, kind, due))
 
     def drop_wait(self, run: RunId, ref: int) -> None:
-        self._execute(SQL["drop_wait"], (run, ref))
+        if run not in self._bare:
+            self._execute(SQL["drop_wait"], (run, ref))
 
     def next_wait(self, run: RunId) -> float | None:
+        if run in self._bare:
+            return None
         [(due,)] = fetch(self._connection, tuple[float | None], SQL["next_wait"], (run,))
         return due
 
@@ -145,6 +189,7 @@ class SqliteRows:
         return HeldHook(*found[0]) if found else None
 
     def put_hook(self, token_hash: TokenHash, hook: HeldHook, *, created_at: float) -> None:
+        self._bare.discard(hook.run)
         self._execute(SQL["put_hook"], (token_hash, hook.run, hook.link, hook.ref, hook.token, hook.schema, created_at))
 
     def drop_hook(self, run: RunId, link: int, ref: int) -> None:
@@ -156,9 +201,13 @@ class SqliteRows:
     # --- inbox ---
 
     def inbox(self, run: RunId) -> list[InboxItem]:
+        if run in self._bare:
+            return []
         return [_item(*row) for row in fetch(self._connection, _ITEM, SQL["inbox"], (run,))]
 
     def inbox_waits(self, run: RunId) -> bool:
+        if run in self._bare:
+            return False
         [(waits,)] = fetch(self._connection, tuple[int], SQL["inbox_waits"], (run,))
         return bool(waits)
 
@@ -167,6 +216,7 @@ class SqliteRows:
         return count
 
     def add_message(self, run: RunId, message: InboxItem) -> None:
+        self._bare.discard(run)
         body = _Body(payload=message.payload, run_id=message.run_id, status=message.status, outcome=message.outcome)
         text = msgspec.json.encode(body).decode()
         self._execute(
@@ -198,17 +248,22 @@ class SqliteRows:
     # --- watches ---
 
     def put_watch(self, target: RunId, watcher: Watcher) -> None:
+        self._bare.difference_update((target, watcher.run))
         self._execute(SQL["put_watch"], (target, watcher.run, watcher.link, watcher.ref))
 
     def drop_watch(self, run: RunId, ref: int) -> None:
         self._execute(SQL["drop_watch"], (run, ref))
 
     def take_watchers(self, target: RunId) -> list[Watcher]:
+        if target in self._bare:
+            return []
         return [
             Watcher(*row) for row in fetch(self._connection, tuple[RunId, int, int], SQL["take_watchers"], (target,))
         ]
 
     def drop_all(self, run: RunId, *, keep_link: int | None) -> None:
+        if run in self._bare:
+            return
         kept = 0 if keep_link is None else keep_link  # links count from 1
         self._execute(SQL["drop_all_waits"], (run,))
         self._execute(SQL["drop_all_watches"], (run,))

@@ -89,6 +89,7 @@ class Writer:
         self._begin(wait=wait)
         self._stamp = None
         try:
+            self._rows.begin()
             yield
             stamp = self._stamp or self._stamp_store()
             self._file.check()
@@ -98,6 +99,7 @@ class Writer:
         try:
             self._execute("COMMIT")
         except apsw.Error:
+            self._rows.forget()
             if self._connection.in_transaction:
                 self._roll_back()
                 raise
@@ -115,6 +117,7 @@ class Writer:
                 self._connection.set_busy_timeout(0)
 
     def _roll_back(self) -> None:
+        self._rows.forget()
         if self._connection.in_transaction:  # some errors have rolled back already
             self._execute("ROLLBACK")
 
@@ -213,6 +216,7 @@ class Writer:
             return carrier.carry(entry)
         except ENTRY_ERRORS as error:
             self._execute("ROLLBACK TO entry")
+            self._rows.forget()
             _log.exception("refused: %s", type(entry).__name__)
             return Rejected(f"it can't be written: {type(error).__name__}: {error}")
         finally:
@@ -252,6 +256,7 @@ class Writer:
             return carrier.claim(run)
         except ENTRY_ERRORS:  # a row that can't be: the others must not wait for it
             self._execute("ROLLBACK TO claim")
+            self._rows.forget()
             _log.exception("run %s can't be claimed; run `outlive doctor`", run)
             return None
         finally:
@@ -265,6 +270,7 @@ class Writer:
     def _free(self, worker: WorkerId, *, crashed: bool) -> None:
         suspects = fetch(self._connection, tuple[RunId], SQL["suspects"], (worker,)) if crashed else []
         self._execute(SQL["free"], (worker, self._clock.now(), crashed, len(suspects) == 1))
+        self._rows.forget()
         self._execute(SQL["leave"], (worker,))
 
     def _due(self, known: str, now: float, limit: int, fingerprint: str, root: RunId | None) -> list[RunId]:
