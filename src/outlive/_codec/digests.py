@@ -23,7 +23,7 @@ def digest(data: bytes, *, max_bytes: int = MAX_BYTES) -> str:
     Raises:
         SerializationError: ``data`` is no encoded value.
     """
-    if b"{" in data:
+    if b"{" in data and (b'"$' in data or b"," in data or data.count(b"{") > 1):  # one pair has but one order
         if data.startswith(compression.MARK):
             data = compression.unpack(data, max_bytes=max_bytes)
         try:

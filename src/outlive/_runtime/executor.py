@@ -215,7 +215,8 @@ class Executor:
             return
         attempt.coroutine = coroutine
         attempt.task = self._loop.create_task(self._run(attempt, coroutine), context=self._context(attempt))
-        self._limit(attempt)
+        if attempt.call.options.timeout is not None:
+            self._limit(attempt)
 
     async def _run(self, attempt: Attempt, coroutine: Coroutine[Any, Any, Any]) -> None:
         """The task of an attempt: whatever the step does, it ends with an ending."""
@@ -318,11 +319,12 @@ class Executor:
         if attempt.ended:
             return  # it had been given up
         attempt.ended = True
-        for timer in (attempt.timer, attempt.grace):
-            if timer is not None:
-                timer.cancel()
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        if attempt.grace is not None:
+            attempt.grace.cancel()
         self._running.discard(attempt)
-        if not self._running:
+        if self._quiet and not self._running:
             for quiet in self._quiet:
                 if not quiet.done():
                     quiet.set_result(None)

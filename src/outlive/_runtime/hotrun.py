@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Final, Protocol, assert_never
 
 from outlive._codec import Codec
@@ -22,6 +21,7 @@ from outlive._runtime.journal import Journal
 from outlive._runtime.steps import Steps
 from outlive._runtime.timers import Alarm, Timers
 from outlive._runtime.waits import Waits
+from outlive._runtime.watchdog import Watchdog
 from outlive.model import commands as cmd
 from outlive.model import entries as en
 from outlive.model import events as ev
@@ -63,6 +63,7 @@ class Owner(Protocol):
     journal: Journal
     timers: Timers
     executor: Executor
+    watchdog: Watchdog
     clock: Clock
     linger: float
     replay_always: bool
@@ -79,7 +80,6 @@ class Owner(Protocol):
     def lost(self, hot: HotRun) -> None: ...
     def told(self, runs: tuple[RunId, ...]) -> None: ...
     def poke(self) -> None: ...
-    def watching(self, run: RunId) -> AbstractContextManager[None]: ...
     def parked(self, hot: HotRun) -> None: ...
 
 
@@ -113,6 +113,8 @@ class HotRun:
         self.discards = 0
         self.closed: set[int] = set()
         """Refs whose last event is proposed and not yet shown to the body (R3)."""
+        self._watchdog = owner.watchdog
+        self._journal = owner.journal
         self._waits = Waits(self)
         self._steps = Steps(self, careful=careful)
         self._proposals: list[en.Proposal] = []
@@ -272,7 +274,8 @@ class HotRun:
     def propose_end(self, event: ev.Event) -> None:
         """Append the one event that ends its ref (R3)."""
         self.closed.add(event.ref)
-        self.propose(event)
+        self._proposals.append(event)
+        self.touch()
 
     def at(self, when: float, callback: Callable[[], None]) -> Alarm:
         """Call ``callback`` at ``when``, unless the run leaves memory before."""
@@ -286,7 +289,7 @@ class HotRun:
         """There is something to commit."""
         self._activity += 1
         if not self.dropped:
-            self.owner.journal.touch(self)
+            self._journal.touch(self)
 
     # --- to and from the journal (journal.Source) --------------------------------------------------------------------
 
@@ -309,10 +312,7 @@ class HotRun:
         if not self._proposals and self._held:
             self._held_in_flight, self._held = self._held, []
         self._in_flight = commit
-        size = 0
-        for proposal in proposals:
-            size += _size(proposal)
-        return commit, size
+        return commit, _size(proposals)
 
     def _record_riders(self, *, release: bool) -> None:
         """What nobody waits for rides in a commit that leaves anyway (R10, R16)."""
@@ -441,12 +441,16 @@ class HotRun:
             if type(recorded.event) in ev.ACTIVATIONS:
                 machine = self._rebuild(machine)
             self.log.append(recorded)
-        with self.owner.watching(self.run):
+        watchdog = self._watchdog
+        watchdog.begin(self.run)
+        try:
             commands = machine.activate(recorded)
-        if type(recorded.event) is ev.StepRetrying:
-            self._steps.retrying(recorded.event)
+        finally:
+            watchdog.end()
         if commands:
             self._perform(commands)
+        elif type(recorded.event) is ev.StepRetrying:
+            self._steps.retrying(recorded.event)
 
     def _note(self, event: ev.Event) -> None:
         """Book-keeping of what has become durable."""
@@ -540,9 +544,12 @@ class HotRun:
             self.machine = None
 
 
-def _size(proposal: en.Proposal) -> int:
-    match proposal:
-        case ev.StepCompleted(input=given, result=value) | ev.StepFailed(input=given, error=value):
-            return len(memoryview(given)) + len(memoryview(value)) + 200
-        case _:
-            return 200
+def _size(proposals: Sequence[en.Proposal]) -> int:
+    """About how many bytes they are."""
+    size = 200 * len(proposals)
+    for proposal in proposals:
+        if type(proposal) is ev.StepCompleted:
+            size += len(memoryview(proposal.input)) + len(memoryview(proposal.result))
+        elif type(proposal) is ev.StepFailed:
+            size += len(memoryview(proposal.input)) + len(memoryview(proposal.error))
+    return size

@@ -78,7 +78,8 @@ class Journal:
     def touch(self, source: Source) -> None:
         """``source`` has something that should be durable soon."""
         self._dirty[source] = None
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     def lazy(self, source: Source) -> None:
         """``source`` has something that may ride in whatever commit leaves next."""
@@ -107,9 +108,11 @@ class Journal:
             await room
         done: asyncio.Future[Outcome] = loop.create_future()
         self._requests.append(Request(entry, done, then))
-        self._schedule()
-        # a caller who leaves takes nothing back: what was sent may be durable already
-        return await asyncio.shield(done)
+        if not self._scheduled:
+            self._schedule()
+        return (
+            await done
+        )  # a caller who leaves takes nothing back: the request stays, and its consequences are told to ``then``
 
     async def flush(self) -> None:
         """Wait until everything that has come in so far is durable, or the store is found to be down."""
@@ -130,7 +133,7 @@ class Journal:
     # --- what goes out -----------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
-        if not self._scheduled and self._task is None and self.failure is None and not self._closed:
+        if self._task is None and self.failure is None and not self._closed:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
 
@@ -218,10 +221,10 @@ class Journal:
             if not room.done():
                 room.set_result(None)
         self._room.clear()
-        if self._dirty or self._requests:
-            self._schedule()
-        else:
+        if not (self._dirty or self._requests):
             self._rest()
+        elif not self._scheduled:
+            self._schedule()
 
     def _rest(self) -> None:
         for idle in self._idle:

@@ -114,8 +114,11 @@ class Revival:
         stop = perf_counter() + SLICE
         try:
             while position < len(events):
-                with self._watchdog.watching(hot.run):
+                self._watchdog.begin(hot.run)
+                try:
                     machine.activate(events[position], replaying=True)
+                finally:
+                    self._watchdog.end()
                 position += 1
                 if perf_counter() > stop:
                     asyncio.get_running_loop().call_soon(self._replay, hot, machine, events, position, then)

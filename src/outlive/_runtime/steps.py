@@ -22,6 +22,8 @@ class Steps:
 
     def __init__(self, hot: HotRun, *, careful: bool) -> None:
         self._hot = hot
+        self._executor = hot.owner.executor
+        self._journal = hot.owner.journal
         self._careful = careful
         self._attempts: dict[int, Attempt] = {}
         self._announced: dict[int, Attempt] = {}
@@ -65,10 +67,10 @@ class Steps:
             self._begin(attempt)
 
     def _begin(self, attempt: Attempt) -> None:
-        self._hot.owner.executor.start(attempt)
+        self._executor.start(attempt)
         if not attempt.recorded:
             self.unrecorded.append(attempt)
-            self._hot.owner.journal.lazy(self._hot)
+            self._journal.lazy(self._hot)
 
     def resume(self, ref: int, command: CallStep, item: Open) -> None:
         """A replay left it open."""
@@ -171,15 +173,15 @@ class Steps:
     # --- ending ------------------------------------------------------------------------------------------------------
 
     def _ended(self, attempt: Attempt, ending: Ending) -> None:
-        call = attempt.call
-        if self._hot.dropped or self._attempts.get(call.ref) is not attempt:
+        hot, call = self._hot, attempt.call
+        if hot.dropped or self._attempts.get(call.ref) is not attempt:
             return  # the result of another life, or of a run that has ended without it
-        if self._hot.rebuilding:
+        if hot.rebuilding:
             self._stash.append((attempt, ending))
             return
         del self._attempts[call.ref]
-        item = self._hot.open.get(call.ref) if self._hot.listening else None
-        if item is None or call.ref in self._hot.closed:
+        item = hot.open.get(call.ref) if hot.listening else None
+        if item is None or call.ref in hot.closed:
             return
         match ending:
             case Returned(result=result):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 import sys
@@ -24,6 +25,7 @@ PARKS: Final = (Diverged, Undecodable, NeverIdle, Discarded)
 """What stops a replay and parks the run."""
 
 
+@functools.cache
 def hash_seed() -> str:
     """Tells apart processes in which string sets iterate in another order (R22); gives nothing of the seed away."""
     return hashlib.blake2b(repr(hash("outlive")).encode(), digest_size=4).hexdigest()

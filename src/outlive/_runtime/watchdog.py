@@ -8,9 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from time import monotonic
-from types import TracebackType
 from typing import Final
 
 from outlive._core.signals import Blocked
@@ -30,7 +28,6 @@ class Watchdog:
         self._stopped: tuple[RunId, int, float] | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._watching: Final = _Watching(self._leave)
 
     def start(self) -> None:
         self._stop.clear()
@@ -39,29 +36,34 @@ class Watchdog:
     def stop(self) -> None:
         self._stop.set()
 
-    def watching(self, run: RunId) -> AbstractContextManager[None]:
-        """An activation of ``run`` is on this thread.
+    def begin(self, run: RunId) -> None:
+        """An activation of ``run`` begins on this thread. :meth:`end` follows, whatever happens."""
+        self._watched = (run, threading.get_ident(), monotonic())
+
+    def end(self) -> None:
+        """The activation is over.
 
         Raises:
             Blocked: It took longer than the limit.
         """
-        self._watched = (run, threading.get_ident(), monotonic())
-        return self._watching
-
-    def _leave(self) -> None:
         left = None
+        try:
+            left, self._watched = self._watched, None
+            if self._stopped is not left:
+                return  # the watcher says whom it will stop, then looks again whether that is still watched
+        except Blocked:
+            pass
         while True:
             try:
                 with self._lock:  # from here on nothing is raised into this thread
-                    left, self._watched = self._watched or left, None
+                    self._watched = None
                 for _ in range(8):
                     pass  # what was raised before arrives here at the latest
                 break
             except Blocked:
                 # it can't be taken back instead: CPython 3.11 then believes for ever that one is pending, and spins under a profiler
                 continue
-        if left is not None and self._stopped is left:
-            raise Blocked  # the body may have swallowed it
+        raise Blocked  # the body may have swallowed it
 
     def _watch(self) -> None:
         warned: tuple[RunId, int, float] | None = None
@@ -78,25 +80,10 @@ class Watchdog:
                 log.warning("run %s has blocked its worker for %.1f s; its body is at:\n%s", run, blocked, stack)
             if blocked > self._limit and self._stopped is not watched:
                 with self._lock:
+                    self._stopped = watched
                     if self._watched is watched:
-                        self._stopped = watched
                         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Blocked))
             elif blocked > 2 * self._limit and self._stopped is watched:
                 log.critical("run %s can't be stopped; this worker lets its lease go", run)
                 self._on_hopeless()
                 return
-
-
-class _Watching:
-    """The context manager of :meth:`Watchdog.watching`: one for all, since activations are never nested (R27)."""
-
-    def __init__(self, leave: Callable[[], None]) -> None:
-        self._leave = leave
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._leave()

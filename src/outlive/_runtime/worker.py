@@ -96,13 +96,13 @@ class Worker:
         self._poke = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
-        self._watchdog = Watchdog(options.block_warning, options.block_limit, on_hopeless=self._hopeless)
+        self.watchdog: Watchdog = Watchdog(options.block_warning, options.block_limit, on_hopeless=self._hopeless)
         self._revival = Revival(
             store=store,
             registry=registry,
             codec=codec,
             guard=guard,
-            watchdog=self._watchdog,
+            watchdog=self.watchdog,
             make_handle=make_handle,
         )
         self._heartbeat = Heartbeat(store, options.lease, clock, on_lost=self._lease_lost)
@@ -112,7 +112,7 @@ class Worker:
 
     async def open(self) -> None:
         await self._join()
-        self._watchdog.start()
+        self.watchdog.start()
         self._tasks = [asyncio.get_running_loop().create_task(self._claiming(), name="outlive-claims")]
 
     async def close(self, grace: float) -> None:
@@ -129,7 +129,7 @@ class Worker:
             hot.drop()
             self._remove(hot)
         self._heartbeat.stop()
-        self._watchdog.stop()
+        self.watchdog.stop()
         try:
             await self._store.leave(self.id)
         except StoreError as error:
@@ -329,9 +329,6 @@ class Worker:
         for run in runs:
             self.knock(run)
         self.poke()
-
-    def watching(self, run: RunId) -> Any:
-        return self._watchdog.watching(run)
 
     def holds(self, run: RunId) -> bool:
         """Whether ``run`` is in memory here: then it is told when that ends, and how."""

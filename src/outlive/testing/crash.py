@@ -26,7 +26,7 @@ async def kill(engine: Engine) -> None:
         await asyncio.wait([journal._task])  # a commit that was sent may arrive, as it may in life
     worker.timers.close()
     worker._heartbeat.stop()
-    worker._watchdog.stop()
+    worker.watchdog.stop()
     for hot in list(worker.hot.values()):
         hot.abandon()
     worker.hot.clear()
