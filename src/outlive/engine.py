@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Token
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, cast
 
 import msgspec
 from msgspec import Raw
@@ -27,10 +27,7 @@ from outlive._core.hooks import Hook
 from outlive._core.registry import Registry, registry
 from outlive._core.seeds import hash_token
 from outlive._runtime import versions
-from outlive._runtime.journal import Journal
 from outlive._runtime.location import default_url
-from outlive._runtime.notices import Notices
-from outlive._runtime.worker import Worker, WorkerOptions
 from outlive.errors import ConfigurationError, RunNotFound, RunParked, StoreCorrupt
 from outlive.handles import HookHandle, HookInfo, Run, RunEvent, RunInfo, ambient, default
 from outlive.model import entries as en
@@ -39,6 +36,11 @@ from outlive.model.events import Payload
 from outlive.model.ids import RunId
 from outlive.model.records import RunRecord, RunStatus
 from outlive.stores.protocol import Clock, RunFilter, Store
+
+if TYPE_CHECKING:
+    from outlive._runtime.journal import Journal
+    from outlive._runtime.notices import Notices
+    from outlive._runtime.worker import Worker, WorkerOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,7 +93,7 @@ class Engine:
         self._durability: Literal["power", "process"] = durability
         self._guard = Guard(GuardMode(guard or os.environ.get("OUTLIVE_GUARD") or _usual_guard()))
         self._grace = shutdown_grace
-        self._options = options or WorkerOptions()
+        self._options = options
         self._works = worker
         self._on_hopeless = on_hopeless
         self._only = RunId(only) if only is not None else None
@@ -109,6 +111,12 @@ class Engine:
         """Open the store and begin to work."""
         if self._store is not None:
             raise ConfigurationError("this engine is open already")
+        # a program that only defines workflows, or asks for the help of a command, need not load what runs them
+        from outlive._runtime.journal import Journal
+        from outlive._runtime.notices import Notices
+        from outlive._runtime.worker import Worker, WorkerOptions
+
+        options = self._options or WorkerOptions()
         store = self._given or open_store(self.url or default_url(), self.clock, self._durability)
         if self._given is None:
             await store.open()
@@ -125,14 +133,14 @@ class Engine:
                 guard=self._guard,
                 clock=self.clock,
                 base=base,
-                options=self._options,
+                options=options,
                 make_handle=lambda run: Run[Any](run, self),
                 on_left=self._run_left,
                 on_hopeless=self._on_hopeless,
                 root=self._only,
             )
             await self._worker.open()
-        self._notices = Notices(store, self._worker, look_every=self._options.look_every)
+        self._notices = Notices(store, self._worker, look_every=options.look_every)
         self._notices.open()
         default.append(self)
 

@@ -8,7 +8,7 @@ import logging
 import random
 import secrets
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
