@@ -33,6 +33,9 @@ log: Final = logging.getLogger("outlive.worker")
 
 MAX_PROPOSALS: Final = 1_000
 """Events of one run in one commit."""
+SOON: Final = 10.0
+"""Times the linger."""
+MANY_OPEN: Final = 64
 BLOCKED_REPORT: Final = (
     "the body kept its worker's loop past the block limit without awaiting; put blocking or heavy work into a step. "
     "After mending it: outlive wake RUN"
@@ -65,9 +68,9 @@ class Owner(Protocol):
     executor: Executor
     watchdog: Watchdog
     clock: Clock
-    linger: float
     replay_always: bool
 
+    def linger(self) -> float: ...
     def chance(self) -> float: ...
     def build(self, hot: HotRun) -> Machine: ...
     def new_run(self, command: cmd.StartChild, parent: HotRun) -> en.NewRun: ...
@@ -491,17 +494,29 @@ class HotRun:
         )
 
     def consider_leaving(self) -> None:
-        """Leave memory after the linger, unless something happens meanwhile."""
-        if not self._leaving and self._quiet():
-            self._leaving = True
-            mark = self._activity
-            self.at(self.owner.clock.now() + self.owner.linger, lambda: self._leave(mark))
+        """Leave memory after the linger, unless something happens meanwhile, or soon will: coming back costs more than staying."""
+        if self._leaving or not self._quiet():
+            return
+        linger, now = self.owner.linger(), self.owner.clock.now()
+        due = self._next_due()
+        if due is not None and due < now + SOON * linger:
+            return
+        self._leaving = True
+        mark = self._activity
+        self.at(now + linger, lambda: self._leave(mark))
+
+    def _next_due(self) -> float | None:
+        """When the run goes on by itself, if that is easily told."""
+        if len(self.open) > MANY_OPEN:
+            return None
+        dues = [self._waits.due_of(ref) if item.retry_at is None else item.retry_at for ref, item in self.open.items()]
+        return min((due for due in dues if due is not None), default=None)
 
     def _leave(self, mark: int) -> None:
         self._leaving = False
-        if self.dropped or not self._quiet():
-            return
-        if self._activity != mark or self._in_flight is not None:
+        if self.dropped or self._in_flight is not None or not self._quiet():
+            return  # considered again when what is in flight has settled
+        if self._activity != mark:
             self.consider_leaving()
         else:
             self._release = True

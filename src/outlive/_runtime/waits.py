@@ -32,6 +32,10 @@ class Waits:
         """Whether there are waits that a commit could carry."""
         return bool(self._unrecorded)
 
+    def due_of(self, ref: int) -> float | None:
+        """When the wait of ``ref`` is over, if it is one."""
+        return self._dues.get(ref)
+
     def start(self, command: StartWait) -> None:
         """The body asked for it."""
         self._dues.setdefault(command.ref, command.due)

@@ -42,7 +42,9 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
 
     lease: float = 10.0
     linger: float = 1.0
-    """A run with nothing in flight stays in memory this long."""
+    """A run with nothing in flight stays in memory this long; ten times as long if it will go on by itself before that."""
+    max_idle: int = 4_000
+    """With more runs than this in memory, one with nothing in flight leaves at once."""
     poll: float = 0.25
     """How often to look for due runs, dead workers and messages of other processes."""
     look_every: float = 0.03
@@ -76,7 +78,6 @@ class Worker:
     ) -> None:
         self.journal = journal
         self.clock = clock
-        self.linger: float = options.linger
         self.replay_always: bool = options.replay_always
         self.root = root
         self.hot: dict[RunId, HotRun] = {}
@@ -269,6 +270,10 @@ class Worker:
     def reload(self, hot: HotRun, why: BaseException) -> None:
         log.warning("run %s is read again and replayed: %s", hot.run, why)
         self._revival.reload(hot)
+
+    def linger(self) -> float:
+        """How long a run with nothing in flight should stay."""
+        return self._options.linger if len(self.hot) <= self._options.max_idle else 0.0
 
     def chance(self) -> float:
         return self._random.random()
