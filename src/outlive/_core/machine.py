@@ -119,6 +119,40 @@ class WaitingFuture(Future[T]):
 class Machine:
     """A run in memory. Built from its ``RunCreated``; ``body`` gives the coroutine of the workflow for the decoded arguments."""
 
+    __slots__ = (
+        "__weakref__",
+        "_body",
+        "_cancel_requested",
+        "_created",
+        "_failed",
+        "_fatal",
+        "_from_log",
+        "_inert_calls",
+        "_main",
+        "_markers",
+        "_out",
+        "_outcome",
+        "_patches",
+        "_sweep",
+        "_trace",
+        "bind_self",
+        "codec",
+        "ended",
+        "guard",
+        "issued",
+        "link",
+        "loop",
+        "make_handle",
+        "open",
+        "parent",
+        "replaying",
+        "run",
+        "seed",
+        "started_at",
+        "unretrieved",
+        "workflow",
+    )
+
     def __init__(
         self,
         *,

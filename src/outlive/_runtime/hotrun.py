@@ -89,6 +89,39 @@ class Owner(Protocol):
 class HotRun:
     """One owned run. Everything here happens in callbacks of the worker's loop, one at a time."""
 
+    __slots__ = (
+        "_ack",
+        "_activity",
+        "_alarms",
+        "_ending",
+        "_held",
+        "_held_in_flight",
+        "_in_flight",
+        "_journal",
+        "_leaving",
+        "_parking",
+        "_proposals",
+        "_release",
+        "_steps",
+        "_take",
+        "_unwatch",
+        "_waits",
+        "_watch",
+        "_watchdog",
+        "closed",
+        "created",
+        "discards",
+        "dropped",
+        "epoch",
+        "link",
+        "log",
+        "machine",
+        "owner",
+        "root",
+        "run",
+        "seq",
+    )
+
     def __init__(
         self,
         owner: Owner,

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 class Steps:
     """Attempts in flight, by ref. ``careful``: a step's start is durable before it acts (R31)."""
 
+    __slots__ = (
+        "_announced",
+        "_attempts",
+        "_careful",
+        "_executor",
+        "_hot",
+        "_journal",
+        "_stash",
+        "unrecorded",
+    )
+
     def __init__(self, hot: HotRun, *, careful: bool) -> None:
         self._hot = hot
         self._executor = hot.owner.executor

@@ -19,6 +19,14 @@ LAZY_FOR: Final = 1.0
 class Waits:
     """Open waits by ref. One cancelled before it was written leaves no trace; one that fires is written as it fires."""
 
+    __slots__ = (
+        "_alarms",
+        "_dues",
+        "_flush_armed",
+        "_hot",
+        "_unrecorded",
+    )
+
     def __init__(self, hot: HotRun) -> None:
         self._hot = hot
         self._dues: dict[int, float] = {}

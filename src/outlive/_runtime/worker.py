@@ -43,7 +43,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     lease: float = 10.0
     linger: float = 1.0
     """A run with nothing in flight stays in memory this long; ten times as long if it will go on by itself before that."""
-    max_idle: int = 4_000
+    max_idle: int = 3_000
     """With more runs than this in memory, one with nothing in flight leaves at once."""
     poll: float = 0.25
     """How often to look for due runs, dead workers and messages of other processes."""
