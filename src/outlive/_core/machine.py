@@ -299,7 +299,7 @@ class Machine:
             return future.cancel_now
         if type(event) is ev.StepCompleted:
             # past the check of who sets it, which is for everybody else (R26)
-            return functools.partial(asyncio.Future.set_result, future, self._decode(event.result))
+            return functools.partial(_set_result, future, self._decode(event.result))
         error = self._decode_error(cast("ev.StepFailed", event).error)
         if isinstance(error, MemoryError | RecursionError):
             self._from_log.append(error)  # the step met it, not this process
@@ -533,6 +533,9 @@ class Machine:
 
     def encode(self, value: object, what: str) -> Encoded:
         return self.codec.encode(value, what=what)
+
+
+_set_result: Final[Callable[[asyncio.Future[Any], object], None]] = asyncio.Future[Any].set_result
 
 
 def _nothing() -> None:

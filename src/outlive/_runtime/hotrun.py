@@ -16,6 +16,8 @@ from outlive._core.context import emit
 from outlive._core.dropping import drop
 from outlive._core.machine import Machine, NeverIdle, Open
 from outlive._core.signals import Blocked, Discarded, Diverged, Undecodable
+from outlive._runtime import ahead
+from outlive._runtime.ahead import Ahead
 from outlive._runtime.executor import Executor
 from outlive._runtime.journal import Journal
 from outlive._runtime.steps import Steps
@@ -68,6 +70,7 @@ class Owner(Protocol):
     executor: Executor
     watchdog: Watchdog
     clock: Clock
+    goes_ahead: bool
     replay_always: bool
 
     def linger(self) -> float: ...
@@ -92,6 +95,7 @@ class HotRun:
     __slots__ = (
         "_ack",
         "_activity",
+        "_ahead",
         "_alarms",
         "_ending",
         "_held",
@@ -120,6 +124,7 @@ class HotRun:
         "root",
         "run",
         "seq",
+        "time",
     )
 
     def __init__(
@@ -141,6 +146,8 @@ class HotRun:
         self.epoch = epoch
         self.root = root
         self.seq: int = log[-1].seq
+        self.time: float = log[-1].time
+        """Log time."""
         self.created = first
         self.log: list[ev.Recorded] = log
         """What the machine is built from; kept while it is, or for ever in the test mode that rebuilds it."""
@@ -160,6 +167,8 @@ class HotRun:
         self._held: list[CallStep | cmd.EmitLog] = []
         self._held_in_flight: list[CallStep | cmd.EmitLog] = []
         self._in_flight: en.RunCommit | None = None
+        self._ahead: Ahead | None = None
+        """What the body has done on the event that is proposed, or in flight."""
         self._take = False
         self._release = False
         self._alarms: set[Alarm] = set()
@@ -187,6 +196,7 @@ class HotRun:
     def suspend(self) -> None:
         """The machine is to be rebuilt from the log. Facts that were found stay; what the body asked for, it will ask for again."""
         self._forget_machine()
+        self._ahead = None
         self._proposals = [proposal for proposal in self._proposals if type(proposal) in _FACTS]
         self._held.clear()
         self._watch.clear()
@@ -335,6 +345,10 @@ class HotRun:
         release = self._release and self._quiet()
         if self.listening:
             self._record_riders(release=release)
+            if self._ahead is None and self._may_go_ahead():
+                self._go_ahead()
+                if self.rebuilding:
+                    return None
         special = self._take or release or bool(self._watch or self._unwatch or self._ack)
         if not (self._proposals or special):
             return None
@@ -344,11 +358,39 @@ class HotRun:
         if special or isinstance(ending, ev.RunContinued):
             commit = self._special_commit(proposals, ending, release=release)
         else:
-            commit = en.RunCommit(run=self.run, link=self.link, epoch=self.epoch, seq=self.seq, proposals=proposals)
+            commit = en.RunCommit(
+                run=self.run,
+                link=self.link,
+                epoch=self.epoch,
+                seq=self.seq,
+                proposals=proposals,
+                time=None if self._ahead is None else self._ahead.time,
+            )
         if not self._proposals and self._held:
             self._held_in_flight, self._held = self._held, []
         self._in_flight = commit
         return commit, _size(proposals)
+
+    def _may_go_ahead(self) -> bool:
+        return (
+            self.machine is not None
+            and ahead.may_go(self.machine, self._proposals)
+            and self._in_flight is None
+            and not (self._take or self._release or self._held or self._held_in_flight)
+            and self.owner.goes_ahead
+        )
+
+    def _go_ahead(self) -> None:
+        event = self._proposals[0]
+        assert self.machine is not None and isinstance(event, (ev.StepCompleted, ev.StepFailed)), (
+            "nothing to go ahead on"
+        )
+        time = max(self.time, self.owner.clock.now())
+        gone = self._ahead = ahead.go(self, self.machine, event, seq=self.seq + 1, time=time)
+        if gone is not None and gone.outcome is not None:
+            self._ending = gone.outcome
+            self._take = True
+            self._proposals.append(gone.outcome)
 
     def _record_riders(self, *, release: bool) -> None:
         """What nobody waits for rides in a commit that leaves anyway (R10, R16)."""
@@ -377,6 +419,7 @@ class HotRun:
             release=release and not self._proposals,
             undelivered=self._undelivered() if isinstance(ending, ev.RunContinued) else (),
             next_link=self.owner.next_link(self, ending) if isinstance(ending, ev.RunContinued) else None,
+            time=None if self._ahead is None else self._ahead.time,
         )
         self._watch, self._unwatch, self._ack = [], [], []
         self._take = self._release = False
@@ -422,6 +465,10 @@ class HotRun:
 
     def _committed(self, commit: en.RunCommit, outcome: en.Committed) -> None:
         self.seq = outcome.seq
+        events = outcome.events
+        if events:
+            self.time = events[-1].time
+        gone, self._ahead = self._ahead, None
         if outcome.ended_watches:
             self.owner.told(outcome.ended_watches)
         last = type(commit.proposals[-1]) if commit.proposals else None
@@ -438,7 +485,12 @@ class HotRun:
                 held, self._held_in_flight = self._held_in_flight, []
                 for command in held:
                     self._let_go(command)
-            self.apply(outcome.events)
+            if gone is not None:
+                assert type(events[0].event) in ev.ACTIVATIONS, "the body went ahead on the first event of its commit"
+                self._note(events[0].event)
+                self._perform(gone.commands)
+                events = events[1:]
+            self.apply(events)
             if outcome.waking and self.listening:
                 self._waits.wake()
                 self._ack.extend(outcome.waking)
@@ -467,7 +519,7 @@ class HotRun:
                 self.owner.reload(self, error)
                 return
             except Blocked:
-                self.park("WorkflowBlocked", BLOCKED_REPORT)
+                self.park_blocked()
                 return
         if self._proposals:
             self.touch()
@@ -555,11 +607,16 @@ class HotRun:
             self._release = True
             self.owner.journal.touch(self)
 
+    def park_blocked(self) -> None:
+        """Its body was stopped (R28)."""
+        self.park("WorkflowBlocked", BLOCKED_REPORT)
+
     def park(self, reason: str, report: str) -> None:
         """Stop for a human. What was recorded stays as it is."""
         if self.dropped or self._parking:
             return
         self._parking = True
+        self._ahead = None
         self._steps.cancel_all()
         self._forget_machine()
         self._proposals.clear()

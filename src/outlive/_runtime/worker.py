@@ -79,6 +79,8 @@ class Worker:
         self.journal = journal
         self.clock = clock
         self.replay_always: bool = options.replay_always
+        self.goes_ahead: bool = store.one_clock and not options.replay_always
+        """Whether bodies may be shown what is not durable yet (R34): not where another machine's clock gives the time of events."""
         self.root = root
         self.hot: dict[RunId, HotRun] = {}
         self.id: WorkerId = WorkerId("")

@@ -58,7 +58,7 @@ def advance(rows: Rows, row: RunRow, commit: RunCommit, *, worker: WorkerId | No
     ):
         return None
     seq = row.seq
-    appending = Appending(rows, row, worker=worker, now=now)
+    appending = Appending(rows, row, worker=worker, now=now if commit.time is None else commit.time)
     appending.advance(cast("tuple[Event, ...]", commit.proposals))
     rows.append(row.id, row.link, appending.events)
     rows.advance_run(row, seq=seq)
@@ -95,7 +95,8 @@ class RunCommitting:
         gone = [*commit.ack, *(() if ends else (item.id for item in taken))]
         if gone:
             rows.drop_messages(row.id, gone)
-        appending = Appending(rows, row, worker=self._worker, now=self._now)
+        time = self._now if commit.time is None else commit.time
+        appending = Appending(rows, row, worker=self._worker, now=time)
         for proposal in proposals:
             appending.add(self._resolve(proposal))
         for ref in commit.unwatch:

@@ -87,6 +87,8 @@ class RunCommit(Struct, frozen=True, kw_only=True):
     """Give up the claim with this commit (R17)."""
     undelivered: tuple[tuple[TokenHash, HookReceived], ...] = ()
     """With ``RunContinued``: payloads taken in for tokens that users chose and never received by the body; the next link gets them."""
+    time: float | None = None
+    """Log time of these events, if the body has been shown it already; else the store's clock gives it."""
     next_link: NewRun | None = None
     """With ``RunContinued``: the seed and versions of the link that follows; its id is the run's."""
 

@@ -159,6 +159,8 @@ class MemoryRows:
 class MemoryStore:
     """All of the store protocol; several engines may share one."""
 
+    one_clock = True
+
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._rows = MemoryRows()

@@ -59,6 +59,8 @@ class SQLiteStore:
         mountinfo: The mount table in which network file systems are looked for; the system's unless given.
     """
 
+    one_clock = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],
