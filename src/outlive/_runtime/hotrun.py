@@ -58,6 +58,7 @@ _FACTS: Final = frozenset(
     }
 )
 """Proposals that were found, not asked for by the body."""
+_STAYS: Final = _FACTS | {ev.Marker}
 
 _NO_OPEN: Final[dict[int, Open]] = {}
 
@@ -114,9 +115,9 @@ class HotRun:
         "_watchdog",
         "closed",
         "created",
-        "discards",
         "dropped",
         "epoch",
+        "failures",
         "link",
         "log",
         "machine",
@@ -124,6 +125,7 @@ class HotRun:
         "root",
         "run",
         "seq",
+        "shown",
         "time",
     )
 
@@ -136,8 +138,10 @@ class HotRun:
         epoch: int,
         root: RunId,
         log: list[ev.Recorded],
+        fresh: bool,
         careful: bool = False,
     ) -> None:
+        """``fresh``: the last event of ``log`` has never been shown to a body."""
         first = log[0].event
         assert isinstance(first, ev.RunCreated), "a log begins with run_created"
         self.owner = owner
@@ -151,9 +155,12 @@ class HotRun:
         self.created = first
         self.log: list[ev.Recorded] = log
         """What the machine is built from; kept while it is, or for ever in the test mode that rebuilds it."""
+        self.shown: int = self.seq - 1 if fresh else self.seq
+        """The seq up to which a body has been shown this log: so far it is replayed, after that it lives."""
         self.machine: Machine | None = None
         self.dropped: bool = False
-        self.discards = 0
+        self.failures: int = 0
+        """Activations that went wrong since the last that did not."""
         self.closed: set[int] = set()
         """Refs whose last event is proposed and not yet shown to the body (R3)."""
         self._watchdog = owner.watchdog
@@ -179,26 +186,35 @@ class HotRun:
 
     # --- coming to life ----------------------------------------------------------------------------------------------
 
-    def go_live(self, machine: Machine, *, takeover: bool) -> None:
-        """The log has been replayed: take up everything that it leaves open (rule 7)."""
+    def go_live(self, machine: Machine, rest: Sequence[ev.Recorded], *, takeover: bool) -> None:
+        """What a body has been shown is replayed: show it the rest of the log, then take up all that is left open (rule 7)."""
         self.machine = machine
         if not self.owner.replay_always:
             self.log = []
-        for ref, item in list(machine.open.items()):
-            self._resume(ref, item, takeover=takeover)
-        if machine.ended:
+        before = list(machine.open)
+        self.apply(rest)
+        for ref in before:
+            item = self.open.get(ref)
+            if item is not None and ref not in self.closed:  # else its end is on the way
+                self._resume(ref, item, takeover=takeover)
+        if machine.ended and self.listening:
             assert machine.outcome is not None, "a body that ended has an outcome"
             self._end(machine.outcome)
         self._steps.resume_endings()
         if self._proposals:
             self.touch()
+        else:
+            self._release_held()  # nothing is left to wait for
 
     def suspend(self) -> None:
-        """The machine is to be rebuilt from the log. Facts that were found stay; what the body asked for, it will ask for again."""
+        """The machine is to be rebuilt from the log. Facts that were found stay; what the body asked for, it will ask for again.
+
+        But for what it does not do again on replay: a marker, which is an answer that it has got (R38), and log lines.
+        """
         self._forget_machine()
         self._ahead = None
-        self._proposals = [proposal for proposal in self._proposals if type(proposal) in _FACTS]
-        self._held.clear()
+        self._proposals = [proposal for proposal in self._proposals if type(proposal) in _STAYS]
+        self._held = [command for command in self._held if isinstance(command, cmd.EmitLog)]
         self._watch.clear()
         self._unwatch.clear()
 
@@ -223,6 +239,12 @@ class HotRun:
     @property
     def rebuilding(self) -> bool:
         return self.machine is None and not self._parking
+
+    @property
+    def markers(self) -> frozenset[str]:
+        """What ``patched()`` has answered with True, in the log or on its way there."""
+        recorded = {item.event.id for item in self.log if type(item.event) is ev.Marker}
+        return frozenset(recorded | {proposal.id for proposal in self._proposals if type(proposal) is ev.Marker})
 
     @property
     def open(self) -> dict[int, Open]:
@@ -282,6 +304,11 @@ class HotRun:
                 self.propose(ev.Marker(id=patch))
             case _:
                 assert_never(command)
+
+    def _release_held(self) -> None:
+        held, self._held = self._held, []
+        for command in held:
+            self._let_go(command)
 
     def _let_go(self, command: CallStep | cmd.EmitLog) -> None:
         if isinstance(command, cmd.EmitLog):
@@ -488,6 +515,7 @@ class HotRun:
             if gone is not None:
                 assert type(events[0].event) in ev.ACTIVATIONS, "the body went ahead on the first event of its commit"
                 self._note(events[0].event)
+                self.shown, self.failures = events[0].seq, 0
                 self._perform(gone.commands)
                 events = events[1:]
             self.apply(events)
@@ -535,6 +563,7 @@ class HotRun:
             commands = machine.activate(recorded)
         finally:
             watchdog.end()
+        self.shown, self.failures = recorded.seq, 0
         if commands:
             self._perform(commands)
         elif type(recorded.event) is ev.StepRetrying:

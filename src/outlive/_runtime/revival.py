@@ -30,7 +30,7 @@ SLICE: Final = 0.010
 """Seconds after which a cold replay lets others run."""
 PAGE: Final = 5_000
 LONGEST_PAUSE: Final = 30.0
-DISCARDS_BEFORE_PARKING: Final = 3
+FAILURES_BEFORE_PARKING: Final = 3
 
 
 class Revival:
@@ -87,13 +87,13 @@ class Revival:
             bind=workflow.binder.bind,
             codec=self._codec,
             guard=self._guard,
-            markers=frozenset(item.event.id for item in hot.log if type(item.event) is ev.Marker),
+            markers=hot.markers,
             trace=trace,
             make_handle=self._make_handle,
         )
 
-    def wake(self, hot: HotRun, *, fresh: bool, takeover: bool) -> None:
-        """Replay what is in ``hot.log``, then let it go on. ``fresh``: the last event there has never been shown to the body."""
+    def wake(self, hot: HotRun, *, takeover: bool) -> None:
+        """Replay what a body has been shown of ``hot.log``, then let it go on with the rest."""
         if hot.dropped or self._closed:
             return
         try:
@@ -101,8 +101,10 @@ class Revival:
         except Exception as error:  # the run's first event is not one that this code can begin with
             hot.park("it can't begin", f"{type(error).__name__}: {error}")
             return
-        replayed = hot.log[:-1] if fresh else hot.log
-        self._replay(hot, machine, replayed, 0, lambda: self._live(hot, machine, fresh=fresh, takeover=takeover))
+        events = hot.log
+        hot.log = [recorded for recorded in events if recorded.seq <= hot.shown]
+        rest = events[len(hot.log) :]
+        self._replay(hot, machine, hot.log, 0, lambda: self._live(hot, machine, rest, takeover=takeover))
 
     def _replay(
         self, hot: HotRun, machine: Machine, events: list[ev.Recorded], position: int, then: Callable[[], None]
@@ -129,39 +131,44 @@ class Revival:
             return
         then()
 
-    def _live(self, hot: HotRun, machine: Machine, *, fresh: bool, takeover: bool) -> None:
+    def _live(self, hot: HotRun, machine: Machine, rest: list[ev.Recorded], *, takeover: bool) -> None:
         try:
-            last = hot.log[-1]
-            if fresh:
-                hot.log = hot.log[:-1]
-            hot.go_live(machine, takeover=takeover)
-            if fresh:
-                hot.apply((last,))
-            else:
+            hot.go_live(machine, rest, takeover=takeover)
+            if not rest:
                 hot.knock()
             hot.consider_leaving()
         except Exception as error:  # a bug of ours costs this run, and only this run
             log.critical("run %s can't go on", hot.run, exc_info=error)
             hot.failed(error)
 
-    def reload(self, hot: HotRun) -> None:
-        """A live activation failed: replay from a fresh read, once; what fails again is the run's own fault."""
-        hot.discards += 1
+    def reload(self, hot: HotRun, error: BaseException) -> None:
+        """An activation failed: begin again from a fresh read. What goes wrong there once more is the run's own fault (R32, R12)."""
+        hot.failures += 1
         hot.suspend()
-        task = asyncio.get_running_loop().create_task(self._reload(hot))
+        task = asyncio.get_running_loop().create_task(self._reload(hot, error))
         self._reloading.add(task)
         task.add_done_callback(self._reloading.discard)
 
-    async def _reload(self, hot: HotRun) -> None:
+    async def _reload(self, hot: HotRun, error: BaseException) -> None:
         hot.log = await self.read_log(hot.run, hot.link)
-        hot.seq = hot.log[-1].seq
-        asyncio.get_running_loop().call_soon(lambda: self.wake(hot, fresh=False, takeover=False))
+        hot.seq, hot.time = hot.log[-1].seq, hot.log[-1].time
+        # in a callback: bodies run in no task of ours (R27)
+        asyncio.get_running_loop().call_soon(self._again, hot, error)
+
+    def _again(self, hot: HotRun, error: BaseException) -> None:
+        limit = FAILURES_BEFORE_PARKING if isinstance(error, Discarded) else 2
+        if hot.dropped or self._closed:
+            return
+        if hot.failures >= limit:
+            hot.park(*divergence_report(hot, error, self.build))
+        else:
+            self.wake(hot, takeover=False)
 
     def _failed(self, hot: HotRun, error: BaseException) -> None:
+        """A replay went wrong, of a log that had just been read."""
         if isinstance(error, Blocked):
             hot.park("WorkflowBlocked", BLOCKED_REPORT)
-        elif isinstance(error, Discarded) and hot.discards < DISCARDS_BEFORE_PARKING:
-            self.reload(hot)
+        elif isinstance(error, Discarded):
+            self.reload(hot, error)
         else:
-            reason, report = divergence_report(hot, error, self.build)
-            hot.park(reason, report)
+            hot.park(*divergence_report(hot, error, self.build))

@@ -234,9 +234,9 @@ class Worker:
 
     def adopt(self, created: en.Created, root: RunId) -> None:
         """A run that this engine has created claimed: it goes on from memory (R34)."""
-        hot = HotRun(self, run=created.id, link=1, epoch=created.epoch, root=root, log=list(created.events))
+        hot = HotRun(self, run=created.id, link=1, epoch=created.epoch, root=root, log=list(created.events), fresh=True)
         self.hot[hot.run] = hot
-        self._revival.wake(hot, fresh=True, takeover=False)
+        self._revival.wake(hot, takeover=False)
 
     def _hatch(self, claimed: en.Claimed) -> None:
         log.info("run %s of %s: %s", claimed.run, claimed.workflow, "taken over" if claimed.takeover else "taken up")
@@ -253,6 +253,8 @@ class Worker:
             epoch=claimed.epoch,
             root=claimed.root,
             log=events,
+            # begun by this very claim: nobody has seen that yet
+            fresh=type(events[-1].event) is ev.RunStarted and events[-1].epoch == claimed.epoch,
             careful=claimed.suspect or claimed.crashes > 0,
         )
         self.hot[claimed.run] = hot
@@ -260,9 +262,7 @@ class Worker:
             report = f"{claimed.crashes} times in a row a worker died while only this run could have done it"
             hot.park("it kills its workers", report)
             return
-        # begun by this very claim: its first activation is not a replay
-        fresh = type(events[-1].event) is ev.RunStarted and events[-1].epoch == claimed.epoch
-        asyncio.get_running_loop().call_soon(lambda: self._revival.wake(hot, fresh=fresh, takeover=True))
+        asyncio.get_running_loop().call_soon(lambda: self._revival.wake(hot, takeover=True))
 
     # --- what hot runs need (hotrun.Owner) ---------------------------------------------------------------------------
 
@@ -271,7 +271,7 @@ class Worker:
 
     def reload(self, hot: HotRun, why: BaseException) -> None:
         log.warning("run %s is read again and replayed: %s", hot.run, why)
-        self._revival.reload(hot)
+        self._revival.reload(hot, why)
 
     def linger(self) -> float:
         """How long a run with nothing in flight should stay."""
@@ -308,9 +308,11 @@ class Worker:
         )
 
     def continued(self, hot: HotRun, events: tuple[ev.Recorded, ...]) -> None:
-        following = HotRun(self, run=hot.run, link=hot.link + 1, epoch=hot.epoch, root=hot.root, log=list(events))
+        following = HotRun(
+            self, run=hot.run, link=hot.link + 1, epoch=hot.epoch, root=hot.root, log=list(events), fresh=True
+        )
         self.hot[hot.run] = following
-        self._revival.wake(following, fresh=True, takeover=False)
+        self._revival.wake(following, takeover=False)
         following.knock()
 
     def gone(self, hot: HotRun) -> None:
