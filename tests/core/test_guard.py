@@ -34,12 +34,15 @@ import pytest
 import uuid_utils
 
 from outlive._core.guard import Guard, GuardMode
+from outlive._core.primitives import install_bound_primitives
 from outlive.errors import NonDeterminismError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import FrameType
+
+install_bound_primitives()
 
 T = TypeVar("T")
 
@@ -58,6 +61,8 @@ def no_collection() -> Iterator[None]:
 
 class StandInLoop(asyncio.AbstractEventLoop):
     """As much of a loop as a callback needs."""
+
+    ordered = True
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
@@ -562,5 +567,29 @@ def test_a_primitive_of_a_module_imported_by_the_body_is_refused(
     assert "asyncio.Lock" in refusal(STRICT, drive(lambda: importlib.import_module("has_a_lock").lock.acquire()))
 
 
-def test_cheap_leaves_primitives_to_the_loop() -> None:
+def test_cheap_lets_a_primitive_from_outside_pass_until_somebody_waits() -> None:
     assert activate(CHEAP, drive(asyncio.Lock().acquire)) is True
+
+
+@pytest.mark.parametrize("guard", [CHEAP, OFF])
+@pytest.mark.parametrize("wait", [asyncio.Semaphore(0).acquire, asyncio.Event().wait, asyncio.Queue[int]().get])
+def test_r26_waiting_on_a_primitive_from_outside_is_refused_in_every_mode(
+    guard: Guard, wait: Callable[[], object]
+) -> None:
+    message = refusal(guard, drive(wait))
+    assert "was created outside the workflow body; create it inside, or limit steps with a step queue" in message
+
+
+def test_r26_outside_of_bodies_a_primitive_is_what_it_was() -> None:
+    async def main() -> bool:
+        lock = asyncio.Lock()
+        await lock.acquire()
+        asyncio.get_running_loop().call_soon(lock.release)
+        return await lock.acquire()
+
+    shared = asyncio.Semaphore(0)
+    assert asyncio.run(main())
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(shared.acquire(), 0.001))
+    with pytest.raises(RuntimeError, match="is bound to a different event loop"):
+        asyncio.run(asyncio.wait_for(shared.acquire(), 0.001))

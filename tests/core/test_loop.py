@@ -185,15 +185,27 @@ def test_r26_a_step_called_in_a_body_and_awaited_outside_is_refused() -> None:
         asyncio.run(outside())
 
 
-def test_r26_a_primitive_that_another_run_waits_on_is_refused() -> None:
-    """Whoever waits first is not found out but by the strict guard; the second one is always."""
+def test_r26_a_primitive_from_outside_is_refused_to_the_first_who_waits() -> None:
     shared = asyncio.Semaphore(0)
 
     async def body() -> None:
         await shared.acquire()
 
-    begin(body)
-    assert isinstance(begin(body).failure, RuntimeError)
+    assert isinstance(begin(body).failure, NonDeterminismError)
+    assert isinstance(begin(body).failure, NonDeterminismError)
+
+
+def test_r26_so_is_one_of_another_run() -> None:
+    made: list[asyncio.Event] = []
+
+    async def makes() -> None:
+        made.append(asyncio.Event())
+
+    async def waits() -> None:
+        await made[0].wait()
+
+    begin(makes)
+    assert isinstance(begin(waits).failure, NonDeterminismError)
 
 
 # --- R27 ---------------------------------------------------------------------------------------------------------------

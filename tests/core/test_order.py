@@ -85,12 +85,21 @@ def test_it_is_a_set_all_the_same() -> None:
 
 
 @pytest.mark.usefixtures("on_our_loop")
-def test_a_set_to_be_filled_is_the_builtin() -> None:
-    assert type(set_within_asyncio()) is set
+def test_a_set_that_is_filled_later_iterates_in_the_order_of_filling() -> None:
+    items = [Unlucky(number) for number in range(50)]
+    filled = asyncio.tasks.__dict__["set"]()
+    for item in (*items, *items[10:20]):
+        filled.add(item)
+    filled.discard(items[3])
+    assert list(filled) == items[:3] + items[4:]
+    assert [filled.pop() for _ in range(49)] == items[:3] + items[4:]
+    with pytest.raises(KeyError):
+        filled.pop()
 
 
 def test_on_any_other_loop_it_is_the_builtin() -> None:
     assert type(set_within_asyncio([1, 2])) is set
+    assert type(set_within_asyncio()) is set
 
 
 def test_as_completed_starts_coroutines_in_the_order_given() -> None:
@@ -101,17 +110,20 @@ def test_as_completed_on_any_other_loop_runs_everything() -> None:
     assert sorted(started_by_as_completed(asyncio.SelectorEventLoop())) == list(range(50))
 
 
-def test_asyncio_wait_still_returns_builtin_sets() -> None:
-    async def main() -> tuple[set[asyncio.Task[None]], set[asyncio.Task[None]]]:
-        return await asyncio.wait([asyncio.create_task(asyncio.sleep(0)) for _ in range(3)])
+def test_r21_wait_gives_plain_futures_in_the_order_given() -> None:
+    async def main() -> tuple[list[asyncio.Future[int]], list[asyncio.Future[int]]]:
+        futures = [asyncio.Future[int]() for _ in range(100)]
+        for number, future in enumerate(futures):
+            future.set_result(number)
+        done, _ = await asyncio.wait(futures)
+        return futures, list(done)
 
     loop = OrderedLoop()
     try:
-        done, pending = loop.run_until_complete(main())
+        given, done = loop.run_until_complete(main())
     finally:
         loop.close()
-    assert type(done) is type(pending) is set
-    assert len(done) == 3
+    assert done == given
 
 
 def test_installing_twice_changes_nothing() -> None:

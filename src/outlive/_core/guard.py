@@ -197,16 +197,11 @@ class Guard:
         self._refuse_and_stay(frame, _label(frame), instead)
 
     def _judge_primitive(self, frame: FrameType) -> None:
-        """R26. A primitive is bound to its loop when it first waits; here, already when a body creates it."""
+        """R26. One that a body creates is bound to its loop at once; see ``primitives.py``."""
         name, primitive = frame.f_code.co_name, frame.f_locals.get("self")
         if not hasattr(primitive, "_loop"):
             return
         bound, loop = cast("_LoopBound", primitive), asyncio._get_running_loop()
-        if name == "__init__":
-            # One that a module creates while a body imports it belongs to the module.
-            if not self._pauses and _blame(frame) is not None:
-                bound._loop = loop  # pyright: ignore[reportPrivateUsage]  # what asyncio does, only earlier
-            return
         owner = bound._loop  # pyright: ignore[reportPrivateUsage]  # there is no other way to ask
         if name in table.PRIMITIVE_USES and (owner is None or owner is not loop):
             self._refuse_and_stay(frame, f"asyncio.{type(primitive).__name__}", table.PRIMITIVE)
@@ -221,10 +216,10 @@ class Guard:
     def _refusal(self, frame: FrameType, call: str, instead: str) -> NonDeterminismError | None:
         if self._pauses:
             return None
-        blame = _blame(frame)
-        if blame is None:
+        blamed = blame(frame)
+        if blamed is None:
             return None
-        body, library = blame
+        body, library = blamed
         line = f"{_file(body.f_code.co_filename)}:{body.f_lineno}"
         if instead is table.PRIMITIVE:
             return NonDeterminismError(f"{call} at {line} was created outside the workflow body; {instead}")
@@ -316,7 +311,7 @@ def _given(frame: FrameType) -> int:
     return code[at + 1] if code[at] == opcode.opmap["CALL"] else 0
 
 
-def _blame(frame: FrameType) -> tuple[FrameType, FrameType | None] | None:
+def blame(frame: FrameType) -> tuple[FrameType, FrameType | None] | None:
     """Who made the call: the nearest frame of the user's own code, and the library function it called to get there.
 
     None if an allow-listed module stands anywhere between the call and where the body's world ends: at the callback
@@ -352,6 +347,13 @@ def _is_library(path: str) -> bool:
     return (
         path.startswith((_STANDARD_LIBRARY, _OUTLIVE, "<frozen")) or "site-packages" in path or "dist-packages" in path
     )
+
+
+def line_of(frame: FrameType) -> str:
+    """``file:line`` of the user's code that led to ``frame``."""
+    blamed = blame(frame)
+    at = frame if blamed is None else blamed[0]
+    return f"{_file(at.f_code.co_filename)}:{at.f_lineno}"
 
 
 def _file(path: str) -> str:

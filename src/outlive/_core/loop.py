@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from outlive._core.guard import Guard
 from outlive._core.order import install_ordered_sets
+from outlive._core.primitives import install_bound_primitives
 from outlive.errors import NonDeterminismError
 from outlive.model.durations import FOREVER
 
@@ -127,6 +128,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """``first_order`` sets this loop's tasks apart: asyncio keeps all tasks of a thread in one set, which gets slow if they all hash alike."""
         install_ordered_sets()
         _install_ordered_futures()
+        install_bound_primitives()
         self.host = host
         self._guard = guard
         self._time = 0.0

@@ -1,7 +1,7 @@
 """Insertion order for the sets that ``asyncio.wait`` and ``asyncio.as_completed`` iterate (R21).
 
-Both take the awaitables they are given through ``set(...)``. Coroutines hash by address, so their tasks would be
-created, and their commands numbered, in another order in each process. The name ``set`` in ``asyncio.tasks`` is
+Both take the awaitables they are given through ``set(...)``, and ``wait`` fills two sets with futures. Coroutines hash by address,
+and so does a plain ``asyncio.Future()``; their order would be another one in each process. The name ``set`` in ``asyncio.tasks`` is
 therefore bound to a function that keeps the caller's order when a deterministic loop is running, and makes a builtin
 set otherwise. The functions look the name up when they run, so ``from asyncio import as_completed`` gains by it too.
 """
@@ -10,44 +10,53 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.tasks
-from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 T = TypeVar("T")
 
 
 class OrderedSet(set[T]):
-    """A set that iterates in the order in which it was built; what is added later comes last."""
+    """A set that iterates in the order in which it was filled; what CPython puts in without calling us comes last."""
 
-    _order: Mapping[T, None] = MappingProxyType({})  # of a copy, which CPython makes without calling us
+    _order: dict[T, None] | None = None  # of a copy, which CPython makes without calling us
 
-    def __init__(self, items: Iterable[T]) -> None:
+    def __init__(self, items: Iterable[T] = ()) -> None:
         order = dict.fromkeys(items)
         super().__init__(order)
         self._order = order
 
     @override
+    def add(self, element: T, /) -> None:
+        super().add(element)
+        if self._order is None:
+            self._order = {}
+        self._order[element] = None
+
+    @override
+    def pop(self) -> T:
+        for item in self:
+            self.discard(item)
+            return item
+        raise KeyError("pop from an empty set")
+
+    @override
     def __iter__(self) -> Iterator[T]:
-        kept = [item for item in self._order if item in self]
-        added = [item for item in super().__iter__() if item not in self._order] if len(kept) != len(self) else []
+        order = self._order or {}
+        kept = [item for item in order if item in self]
+        added = [item for item in super().__iter__() if item not in order] if len(kept) != len(self) else []
         return iter([*kept, *added])
 
 
 def set_within_asyncio(items: Iterable[T] | None = None) -> set[T]:
-    """Stands for ``set`` in ``asyncio.tasks``.
-
-    A set that starts empty is the builtin everywhere: ``wait`` fills two with futures, which hash by creation order,
-    and gives them to the caller.
-    """
-    if items is None:
-        return set()
-    ours = getattr(type(asyncio._get_running_loop()), "ordered", False)
-    return OrderedSet(items) if ours else set(items)
+    """Stands for ``set`` in ``asyncio.tasks``."""
+    if getattr(type(asyncio._get_running_loop()), "ordered", False):
+        return OrderedSet(items if items is not None else ())
+    return set(items) if items is not None else set()
 
 
 def install_ordered_sets() -> None:
