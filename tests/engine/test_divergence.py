@@ -12,7 +12,9 @@ import pytest
 from outlive import Engine, NonDeterminismError, RunFailed, RunParked, sleep, step, workflow
 from outlive._core.authoring import StepDecorator, WorkflowDecorator
 from outlive._core.registry import Registry
+from outlive._runtime import versions
 from outlive.model.commands import StepOptions
+from outlive.model.ids import RunId
 
 from .conftest import MakeEngine
 from .helpers import effects, record
@@ -232,3 +234,91 @@ async def test_r29_the_guard_names_the_call_and_what_to_use(engine: Engine) -> N
         await run.result()
     assert isinstance(failed.value.__cause__, NonDeterminismError)
     assert "now()" in str(failed.value.__cause__)
+
+
+# --- R22, R23: another process, another Python -------------------------------------------------------------------------
+
+
+async def begun_elsewhere(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, *, python: str | None = None, hash_seed: str | None = None
+) -> str:
+    """A run of the original code that sleeps, begun by a process of another kind."""
+    with monkeypatch.context() as other:
+        if python is not None:
+            other.setattr(versions, "PYTHON", python)
+        if hash_seed is not None:
+            other.setattr(versions, "hash_seed", lambda: hash_seed)
+        async with make_engine(linger=0.0, registry=deploy(original)) as first:
+            run = await first.start(first.registry.workflow("flow"))
+            await asyncio.sleep(10)
+    return run.id
+
+
+async def report_of(engine: Engine, run: str) -> str:
+    with pytest.raises(RunParked) as parked:
+        await engine.await_result(RunId(run), None, or_parked=True)
+    return str(parked.value)
+
+
+async def test_r23_a_run_of_another_python_goes_on_where_its_log_fits(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await begun_elsewhere(make_engine, monkeypatch, python="3.99")
+    async with make_engine(registry=deploy(original)) as here:
+        assert await here.get_run(run).result() == 6
+
+
+async def test_r23_one_that_diverges_waits_for_its_own_python(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await begun_elsewhere(make_engine, monkeypatch, python="3.99")
+    async with make_engine(registry=deploy(other_order)) as here:
+        assert "parked for Python 3.99" in await report_of(here, run)
+    async with make_engine(registry=deploy(original), poll=1.0) as still_here:
+        await asyncio.sleep(10)
+        assert await still_here.get_run(run).status() == "parked"
+    with monkeypatch.context() as other:
+        other.setattr(versions, "PYTHON", "3.99")
+        async with make_engine(registry=deploy(original)) as there:
+            assert await there.get_run(run).result() == 6
+
+
+async def test_r23_whoever_wakes_it_may_try_on_any_python(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await begun_elsewhere(make_engine, monkeypatch, python="3.99")
+    async with make_engine(registry=deploy(other_order)) as here:
+        await report_of(here, run)
+    async with make_engine(registry=deploy(original)) as still_here:
+        await still_here.get_run(run).wake_up()
+        assert await still_here.get_run(run).result() == 6
+
+
+async def test_r22_a_divergence_under_another_hash_seed_asks_for_sets(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await begun_elsewhere(make_engine, monkeypatch, hash_seed="0badc0de")
+    async with make_engine(registry=deploy(other_order)) as here:
+        report = await report_of(here, run)
+    assert "PYTHONHASHSEED: does the body iterate over a set of strings?" in report
+    assert f"{__file__}:" in report
+
+
+async def test_r22_a_worker_with_the_recorded_seed_takes_it(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await begun_elsewhere(make_engine, monkeypatch, hash_seed="0badc0de")
+    async with make_engine(registry=deploy(other_order)) as here:
+        await report_of(here, run)
+    with monkeypatch.context() as other:
+        other.setattr(versions, "hash_seed", lambda: "0badc0de")
+        async with make_engine(registry=deploy(original)) as there:
+            assert await there.get_run(run).result() == 6
+
+
+async def test_r22_r23_a_run_records_where_it_began(make_engine: MakeEngine) -> None:
+    async with make_engine(registry=deploy(original)) as engine:
+        run = await engine.start(engine.registry.workflow("flow"))
+        created = (await run.events())[0].data
+    assert (created["engine"], created["python"]) == (versions.ENGINE, versions.PYTHON)
+    assert created["hash_seed"] == versions.hash_seed()

@@ -24,6 +24,7 @@ from outlive import (
     uuid4,
     workflow,
 )
+from outlive._runtime.worker import PROBATION, SUSPECTS_AT_ONCE
 from outlive.testing.crash import kill
 
 from .conftest import MakeEngine
@@ -337,3 +338,41 @@ async def test_an_engine_that_only_starts_leaves_the_work_to_others(make_engine:
 
 async def test_closing_twice_is_harmless(engine: Engine) -> None:
     await engine.close()
+
+
+@step
+async def long_work(name: str) -> str:
+    record("begins", asyncio.get_running_loop().time())
+    await asyncio.sleep(1000)
+    return name
+
+
+@workflow
+async def works_long(name: str) -> str:
+    return await long_work(name)
+
+
+async def test_r31_suspects_are_tried_few_at_a_time_and_none_waits_long(make_engine: MakeEngine) -> None:
+    first = make_engine()
+    await first.open()
+    runs = [await first.start(works_long, str(number)) for number in range(20)]
+    await asyncio.sleep(1)
+    await kill(first)
+    taken_over = asyncio.get_running_loop().time()
+    async with make_engine() as second:
+        assert [await second.get_run(run.id).result() for run in runs] == [str(number) for number in range(20)]
+    again = [at - taken_over for at in effects("begins")[20:]]
+    assert len(again) == 20
+    assert sum(at < PROBATION for at in again) == SUSPECTS_AT_ONCE
+    assert max(again) < 4 * PROBATION
+
+
+async def test_r31_a_suspect_that_goes_on_makes_room_at_once(make_engine: MakeEngine) -> None:
+    first = make_engine()
+    await first.open()
+    runs = [await first.start(three_steps) for _ in range(40)]
+    await kill(first)
+    taken_over = asyncio.get_running_loop().time()
+    async with make_engine() as second:
+        await asyncio.gather(*(second.get_run(run.id).result() for run in runs))
+    assert asyncio.get_running_loop().time() - taken_over < 100 + PROBATION

@@ -190,7 +190,7 @@ def test_h9_a_store_is_refused_in_the_child_of_a_fork_which_can_open_its_own(pat
                 with asyncio.Runner() as runner:
                     runner.run(own.open())
                     runner.run(own.join(W2, lease=30.0))
-                    claims = runner.run(own.claim(W2, limit=5, workflows=["app:flow"], fingerprint="f"))
+                    claims = runner.run(own.claim(W2, limit=5, workflows=["app:flow"], fingerprint="f", suspects=5))
                     runner.run(own.leave(W2))
                     failed = 0 if len(claims.runs) == 1 else 2
         finally:

@@ -73,7 +73,8 @@ LAST = st.sampled_from(
         ev.RunCompleted(result=Raw(b"[1]")),
         ev.RunFailed(error=Raw(b"{}")),
         ev.RunContinued(input=Raw(b"2")),
-        ev.RunParked(reason="why", fingerprint="f1"),
+        ev.RunParked(reason="why", fingerprint="3.11-f1"),
+        ev.RunParked(reason="why", fingerprint="3.12-f1", python="3.11"),
     ]
 )
 
@@ -197,9 +198,16 @@ class StoresAgree(RuleBasedStateMachine):
     def terminate(self, run: RunId) -> None:
         self.commit(None, Terminate(run=run, reason="enough"))
 
-    @rule(worker=st.integers(0, 1), limit=st.integers(0, 3), fingerprint=st.sampled_from(["f1", "f2"]))
-    def claim(self, worker: int, limit: int, fingerprint: str) -> None:
-        self.both("claim", self.workers[worker], limit=limit, workflows=[FLOW], fingerprint=fingerprint)
+    @rule(
+        worker=st.integers(0, 1),
+        limit=st.integers(0, 3),
+        fingerprint=st.sampled_from(["3.11-f1", "3.11-f2", "3.12-f1"]),
+        suspects=st.integers(0, 2),
+    )
+    def claim(self, worker: int, limit: int, fingerprint: str, suspects: int) -> None:
+        self.both(
+            "claim", self.workers[worker], limit=limit, workflows=[FLOW], fingerprint=fingerprint, suspects=suspects
+        )
 
     @rule(seconds=st.sampled_from([1.0, 10.0, 31.0]))
     def pass_time(self, seconds: float) -> None:

@@ -6,11 +6,10 @@ import asyncio
 import contextvars
 import functools
 import inspect
-import os
 from collections import deque
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -27,9 +26,6 @@ from outlive.model.ids import RunId, step_id
 from outlive.stores.protocol import Clock
 
 T = TypeVar("T")
-
-MAX_ASYNC: Final = 1_000
-THREADS_PER_CPU: Final = 4
 
 
 class Returned(Struct, frozen=True):
@@ -137,8 +133,8 @@ class Executor:
         clock: Clock,
         base: contextvars.Context,
         cancel_grace: float,
-        max_async: int = MAX_ASYNC,
-        threads: int | None = None,
+        max_async: int,
+        threads: int,
     ) -> None:
         self._registry = registry
         self._codec = codec
@@ -148,7 +144,7 @@ class Executor:
         self._room = max_async
         self._queue: deque[Attempt] = deque()
         self._pool: ThreadPool | None = None
-        self._threads = threads or THREADS_PER_CPU * (os.cpu_count() or 1)
+        self._threads = threads
         self._loop = asyncio.get_running_loop()
         self._running: set[Attempt] = set()
         self._quiet: list[asyncio.Future[None]] = []

@@ -27,6 +27,7 @@ from outlive._runtime.watchdog import Watchdog
 from outlive.model import commands as cmd
 from outlive.model import entries as en
 from outlive.model import events as ev
+from outlive.model.appending import IDLE
 from outlive.model.commands import CallStep, Command, StartWait
 from outlive.model.ids import RunId, TokenHash
 from outlive.stores.protocol import Clock
@@ -88,6 +89,7 @@ class Owner(Protocol):
     def told(self, runs: tuple[RunId, ...]) -> None: ...
     def poke(self) -> None: ...
     def parked(self, hot: HotRun) -> None: ...
+    def acquitted(self, run: RunId) -> None: ...
 
 
 class HotRun:
@@ -108,6 +110,7 @@ class HotRun:
         "_proposals",
         "_release",
         "_steps",
+        "_suspect",
         "_take",
         "_unwatch",
         "_waits",
@@ -167,6 +170,7 @@ class HotRun:
         self._journal = owner.journal
         self._waits = Waits(self)
         self._steps = Steps(self, careful=careful)
+        self._suspect = careful
         self._proposals: list[en.Proposal] = []
         self._watch: list[en.Watch] = []
         self._unwatch: list[int] = []
@@ -495,6 +499,9 @@ class HotRun:
         events = outcome.events
         if events:
             self.time = events[-1].time
+            if self._suspect and not IDLE.issuperset(type(recorded.event) for recorded in events):
+                self._suspect = False
+                self.owner.acquitted(self.run)
         gone, self._ahead = self._ahead, None
         if outcome.ended_watches:
             self.owner.told(outcome.ended_watches)
@@ -640,8 +647,8 @@ class HotRun:
         """Its body was stopped (R28)."""
         self.park("WorkflowBlocked", BLOCKED_REPORT)
 
-    def park(self, reason: str, report: str) -> None:
-        """Stop for a human. What was recorded stays as it is."""
+    def park(self, reason: str, report: str, python: str = "") -> None:
+        """Stop for a human, or for ``python``. What was recorded stays as it is."""
         if self.dropped or self._parking:
             return
         self._parking = True
@@ -654,7 +661,8 @@ class HotRun:
         self._watch.clear()
         self._unwatch.clear()
         self._ack.clear()
-        self.propose(ev.RunParked(reason=reason, report=report, fingerprint=self.owner.fingerprint()))
+        fingerprint = self.owner.fingerprint()
+        self.propose(ev.RunParked(reason=reason, report=report, fingerprint=fingerprint, python=python))
 
     def abandon(self) -> None:
         """The run belongs to another worker now; its steps should not go on here."""

@@ -74,8 +74,13 @@ def origins_known() -> Generator[None]:
         sys.set_coroutine_origin_tracking_depth(before)
 
 
-def divergence_report(hot: HotRun, error: BaseException, build: Callable[..., Machine]) -> tuple[str, str]:
-    """The reason in a few words, and the report: recorded against attempted, with the line."""
+def divergence_report(hot: HotRun, error: BaseException, build: Callable[..., Machine]) -> tuple[str, str, str]:
+    """The reason in a few words; the report: recorded against attempted, with the line; and the only Python that may try again."""
+    elsewhere = isinstance(error, Diverged) and hot.created.python != versions.PYTHON
+    return (*_reason(hot, error, build), hot.created.python if elsewhere else "")
+
+
+def _reason(hot: HotRun, error: BaseException, build: Callable[..., Machine]) -> tuple[str, str]:
     match error:
         case Diverged():
             where = _find_line(hot, error, build)

@@ -32,7 +32,9 @@ def hash_seed() -> str:
 
 
 def fingerprint(code: str) -> str:
-    return hashlib.blake2b(f"{ENGINE}/{PYTHON}/{hash_seed()}/{code}".encode(), digest_size=16).hexdigest()
+    """Of the code, the engine and the Python that run here; begins with the Python and a dash."""
+    mark = hashlib.blake2b(f"{ENGINE}/{PYTHON}/{hash_seed()}/{code}".encode(), digest_size=16).hexdigest()
+    return f"{PYTHON}-{mark}"
 
 
 def new_run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import random
 import secrets
 from collections.abc import Callable
@@ -35,6 +36,9 @@ log: Final = logging.getLogger("outlive.worker")
 
 CLAIM_BATCH: Final = 200
 CRASHES_BEFORE_PARKING: Final = 5
+SUSPECTS_AT_ONCE: Final = 8
+PROBATION: Final = 2.0
+"""Seconds."""
 
 
 class WorkerOptions(Struct, frozen=True, kw_only=True):
@@ -51,6 +55,10 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     """How often to look whether another process has written; a look is one cheap pragma."""
     max_hot: int = 10_000
     cancel_grace: float = 10.0
+    max_steps: int = 1_000
+    """Attempts of async steps at once; more wait."""
+    max_threads: int = 4 * (os.cpu_count() or 1)
+    """Attempts of blocking steps at once, each in a thread."""
     block_warning: float = 2.0
     block_limit: float = 30.0
     replay_always: bool = False
@@ -86,7 +94,13 @@ class Worker:
         self.id: WorkerId = WorkerId("")
         self.timers: Timers = Timers(clock)
         self.executor: Executor = Executor(
-            registry=registry, codec=codec, clock=clock, base=base, cancel_grace=options.cancel_grace
+            registry=registry,
+            codec=codec,
+            clock=clock,
+            base=base,
+            cancel_grace=options.cancel_grace,
+            max_async=options.max_steps,
+            threads=options.max_threads,
         )
         self._store = store
         self._registry = registry
@@ -96,6 +110,8 @@ class Worker:
         self._on_hopeless = on_hopeless
         self._random = random.Random()
         self._hatching: dict[RunId, asyncio.Task[None]] = {}
+        self._probation: dict[RunId, float] = {}
+        """Suspects that have done nothing yet, and until when others wait for them (R31)."""
         self._poke = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
@@ -205,6 +221,7 @@ class Worker:
             limit=room,
             workflows=self._registry.workflows.names(),
             fingerprint=self.fingerprint(),
+            suspects=(suspects := self._room_for_suspects()),
             root=self.root,
         )
         for claimed in claims.runs:
@@ -214,8 +231,21 @@ class Worker:
             return 0.0
         pause = self._options.poll
         if claims.next_due is not None:
-            pause = min(pause, max(claims.next_due - self.clock.now(), 0.001))
+            # what is due and was not taken is a suspect that waits for its turn
+            soonest = 0.001 if suspects > 0 else PROBATION / 8
+            pause = min(pause, max(claims.next_due - self.clock.now(), soonest))
         return pause
+
+    def _room_for_suspects(self) -> int:
+        """One after the other, so that the one that kills its worker is found; but for so long only that nobody waits for days."""
+        now = self.clock.now()
+        self._probation = {run: until for run, until in self._probation.items() if until > now}
+        return max(SUSPECTS_AT_ONCE - len(self._probation), 0)
+
+    def acquitted(self, run: RunId) -> None:
+        """A suspect has gone on, or left."""
+        if self._probation.pop(run, None) is not None:
+            self.poke()
 
     async def _look_for_knocks(self) -> None:
         if self.hot:
@@ -240,6 +270,8 @@ class Worker:
 
     def _hatch(self, claimed: en.Claimed) -> None:
         log.info("run %s of %s: %s", claimed.run, claimed.workflow, "taken over" if claimed.takeover else "taken up")
+        if claimed.suspect:
+            self._probation[claimed.run] = self.clock.now() + PROBATION
         task = asyncio.get_running_loop().create_task(self._bring_to_life(claimed))
         self._hatching[claimed.run] = task
         task.add_done_callback(lambda _: self._hatching.pop(claimed.run, None))
@@ -346,4 +378,5 @@ class Worker:
     def _remove(self, hot: HotRun, outcome: ev.RunOutcome | None = None) -> None:
         if self.hot.get(hot.run) is hot:
             del self.hot[hot.run]
+            self.acquitted(hot.run)
             self._on_left(hot.run, outcome)

@@ -9,10 +9,10 @@ from outlive.model import events as ev
 from outlive.model.changes import Change, DropAll, DropHook, DropWait, DropWatch, PutHook, PutWait, changes
 from outlive.model.events import Event, Recorded
 from outlive.model.ids import WorkerId
-from outlive.model.records import RunStatus, next_status
+from outlive.model.records import RunStatus, next_status, parked_by
 from outlive.model.rows import HeldHook, Rows, RunRow
 
-_IDLE: Final = frozenset({ev.RunCreated, ev.RunStarted, ev.RunUnparked, ev.RunParked, ev.StepStarted, ev.WaitCreated})
+IDLE: Final = frozenset({ev.RunCreated, ev.RunStarted, ev.RunUnparked, ev.RunParked, ev.StepStarted, ev.WaitCreated})
 """What a run can write on its way into the same crash (R31)."""
 
 ADVANCES: Final = frozenset(
@@ -56,7 +56,7 @@ class Appending:
         status = next_status(row.status, event)
         assert status is not None, f"run {row.id}: {ev.kind_of(event)} may not happen while it is {row.status}"
         self._record(event)
-        if type(event) not in _IDLE:
+        if type(event) not in IDLE:
             self._progressed()
         for change in changes(event):
             self._change(change)
@@ -72,7 +72,7 @@ class Appending:
         for event in events:
             seq += 1
             self.events.append(Recorded(seq, time, event, worker, epoch))
-            if type(event) not in _IDLE and (not row.progress or row.crashes or row.suspect or row.tried):
+            if type(event) not in IDLE and (not row.progress or row.crashes or row.suspect or row.tried):
                 self._progressed()
             for change in changes(event):
                 self._change(change)
@@ -98,7 +98,7 @@ class Appending:
             row.reason = event.reason if type(event) is ev.RunTerminated else ""
         elif type(event) is ev.RunParked:
             row.owner = row.wake_at = None
-            row.reason, row.fingerprint = event.reason, event.fingerprint
+            row.reason, row.fingerprint = event.reason, parked_by(event)
             row.tried = "\n".join(
                 dict.fromkeys([*row.tried.split("\n"), event.fingerprint] if row.tried else [event.fingerprint])
             )

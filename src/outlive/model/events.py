@@ -102,6 +102,8 @@ class RunParked(_Event, tag="run_parked", frozen=True, kw_only=True):
     reason: str
     report: str = ""
     fingerprint: str = ""
+    python: str = ""
+    """The only Python that may try again, where the run diverged on another than it began on (R23)."""
 
 
 class RunUnparked(_Event, tag="run_unparked", frozen=True, kw_only=True):

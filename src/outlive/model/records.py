@@ -142,6 +142,21 @@ def next_status(status: RunStatus, event: Event) -> RunStatus | None:
     return RUN_TRANSITIONS[status].get(type(event))
 
 
+_FOR_PYTHON: Final = "python "
+
+
+def parked_by(event: ev.RunParked) -> str:
+    """What a parked row keeps: the fingerprint that could not go on, or the only Python that may try again."""
+    return _FOR_PYTHON + event.python if event.python else event.fingerprint
+
+
+def may_try(fingerprint: str, *, parked: str, tried: str) -> bool:
+    """Whether code with ``fingerprint``, which begins with its Python and a dash, may take up a parked row (R23, R32)."""
+    if fingerprint in tried.split("\n"):
+        return False
+    return not parked.startswith(_FOR_PYTHON) or parked == _FOR_PYTHON + fingerprint.partition("-")[0]
+
+
 class RunRecord(Struct, frozen=True, kw_only=True):
     """The hot row of a run (of its newest link)."""
 
@@ -167,7 +182,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     reason: str
     """Why it is parked or was terminated."""
     fingerprint: str
-    """Of the code that could not go on, while it is parked."""
+    """Of the code that could not go on, while it is parked; or ``python 3.11``, if only that may try again."""
 
 
 class WaitRecord(Struct, frozen=True, gc=False):

@@ -37,7 +37,7 @@ class RunRow(Struct):
     ended_at: float | None
     reason: str
     fingerprint: str
-    """Of the code that parked it."""
+    """Of the code that parked it; or ``python 3.11``, if only that may try again."""
     tried: str
     """All fingerprints that parked it since it last went on, one a line: none of them tries again (R32)."""
 

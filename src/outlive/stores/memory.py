@@ -16,7 +16,7 @@ from outlive.model.entries import Claims, Entry, NewRun, Outcome, Rejected
 from outlive.model.events import Event, Parent, Recorded, WaitKind
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.inbox import InboxItem
-from outlive.model.records import HookRecord, RunRecord, RunStatus, WaitRecord
+from outlive.model.records import HookRecord, RunRecord, RunStatus, WaitRecord, may_try
 from outlive.model.rows import Answered, HeldHook, RunRow, Watcher
 from outlive.stores.protocol import Clock, RunFilter
 
@@ -218,7 +218,14 @@ class MemoryStore:
     # --- claiming ---
 
     async def claim(
-        self, worker: WorkerId, *, limit: int, workflows: Collection[str], fingerprint: str, root: RunId | None = None
+        self,
+        worker: WorkerId,
+        *,
+        limit: int,
+        workflows: Collection[str],
+        fingerprint: str,
+        suspects: int,
+        root: RunId | None = None,
     ) -> Claims:
         now = self._clock.now()
         if self._workers.get(worker, (0.0, now))[1] <= now:
@@ -235,8 +242,10 @@ class MemoryStore:
         due += [
             (now, row.id)
             for row in known
-            if row.status is RunStatus.PARKED and fingerprint not in row.tried.split("\n")
+            if row.status is RunStatus.PARKED and may_try(fingerprint, parked=row.fingerprint, tried=row.tried)
         ]
+        suspected = [run for _, run in due if self._rows.runs[run].row.suspect][suspects:]
+        due = [(at, run) for at, run in due if run not in suspected]
         if dead or due[:limit]:
             self.renew_now(worker)  # a claim that writes is a commit
         carrier = Carrier(self._rows, worker=worker, leased=True, now=now)

@@ -100,12 +100,13 @@ class Store(Protocol):
         limit: int,
         workflows: Collection[str],
         fingerprint: str,
+        suspects: int,
         root: RunId | None = None,
     ) -> Claims:
         """Free the runs of dead workers, then take up to ``limit`` runs that are due and whose workflow is known here.
 
         A run not yet started gets its ``RunStarted``; a parked one that another ``fingerprint`` could not run gets ``RunUnparked``.
-        With ``root``, only that run and its descendants.
+        At most ``suspects`` of them are suspected of having killed a worker (R31). With ``root``, only that run and its descendants.
 
         Raises:
             LeaseLost: The lease of ``worker`` has ended, or it never joined.

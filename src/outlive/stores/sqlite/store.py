@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import threading
@@ -32,7 +33,7 @@ from outlive.stores.sqlite.connection import (
     warn_of_old_sqlite,
 )
 from outlive.stores.sqlite.filesystem import mounts, refuse_network
-from outlive.stores.sqlite.writing import Writer
+from outlive.stores.sqlite.writing import Due, Writer
 
 _T = TypeVar("_T")
 
@@ -167,11 +168,17 @@ class SQLiteStore:
     # --- claiming ---
 
     async def claim(
-        self, worker: WorkerId, *, limit: int, workflows: Collection[str], fingerprint: str, root: RunId | None = None
+        self,
+        worker: WorkerId,
+        *,
+        limit: int,
+        workflows: Collection[str],
+        fingerprint: str,
+        suspects: int,
+        root: RunId | None = None,
     ) -> Claims:
-        return await self._write(
-            lambda writer: writer.claim(worker, limit=limit, workflows=workflows, fingerprint=fingerprint, root=root)
-        )
+        due = Due(json.dumps(sorted(workflows)), limit=limit, fingerprint=fingerprint, suspects=suspects, root=root)
+        return await self._write(lambda writer: writer.claim(worker, due))
 
     async def knocks(self, worker: WorkerId) -> list[RunId]:
         return await self._read(lambda connection: reading.knocks(connection, worker))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-from collections.abc import Collection, Generator, Sequence
-from typing import Final, cast
+from collections.abc import Generator, Sequence
+from typing import Final, NamedTuple, cast
 
 import apsw
 
@@ -25,6 +24,17 @@ from outlive.stores.sqlite.statements import SQL
 _STAMPS_KEPT: Final = 86_400.0
 
 _log: Final = logging.getLogger("outlive.stores.sqlite")
+
+
+class Due(NamedTuple):
+    """What a claim looks for."""
+
+    workflows: str
+    """A JSON list of names."""
+    limit: int
+    fingerprint: str
+    suspects: int
+    root: RunId | None
 
 
 class Writer:
@@ -224,27 +234,22 @@ class Writer:
 
     # --- claims ---
 
-    def claim(
-        self, worker: WorkerId, *, limit: int, workflows: Collection[str], fingerprint: str, root: RunId | None
-    ) -> Claims:
+    def claim(self, worker: WorkerId, due: Due) -> Claims:
         now = self._clock.now()
-        known = json.dumps(sorted(workflows))
         dead = self._dead(worker, now)
-        if not dead and not self._due(known, now, limit, fingerprint, root):
+        if not dead and not self._due(due, now):
             # nothing to write: no transaction, no fsync. What becomes due now is found by the next call
             if not fetch(self._connection, tuple[int], SQL["leased"], (worker, now)):
                 raise _lost(worker)
-            return Claims(runs=(), next_due=self._next_due(known, root))
+            return Claims(runs=(), next_due=self._next_due(due))
         with self._transaction():
             if not self._leased(worker, now):
                 raise _lost(worker)
             for other in dead:
                 self._free(other, crashed=True)
             carrier = Carrier(self._rows, worker=worker, leased=True, now=now)
-            claimed = [
-                taken for run in self._due(known, now, limit, fingerprint, root) if (taken := self._take(carrier, run))
-            ]
-            next_due = self._next_due(known, root)
+            claimed = [taken for run in self._due(due, now) if (taken := self._take(carrier, run))]
+            next_due = self._next_due(due)
         self._renewed[worker] = now
         for other in dead:
             self._locks.bury(other)
@@ -273,19 +278,24 @@ class Writer:
         self._rows.forget()
         self._execute(SQL["leave"], (worker,))
 
-    def _due(self, known: str, now: float, limit: int, fingerprint: str, root: RunId | None) -> list[RunId]:
-        if root is None:
-            due = fetch(self._connection, tuple[RunId], SQL["due"], (known, now, limit))
+    def _due(self, due: Due, now: float) -> list[RunId]:
+        values = (due.workflows, now, due.limit, due.suspects > 0)
+        if due.root is None:
+            found = fetch(self._connection, tuple[RunId, int], SQL["due"], values)
         else:
-            due = fetch(self._connection, tuple[RunId], SQL["due_under"], (known, now, limit, root))
-        if len(due) < limit:
-            due += fetch(self._connection, tuple[RunId], SQL["parked"], (known, fingerprint, limit - len(due), root))
-        return [run for (run,) in due]
+            found = fetch(self._connection, tuple[RunId, int], SQL["due_under"], (*values, due.root))
+        suspected = [run for run, suspect in found if suspect][due.suspects :]
+        runs = [run for run, _ in found if run not in suspected]
+        if len(runs) < due.limit:
+            parked = (due.workflows, due.fingerprint, due.limit - len(runs), due.root)
+            runs += [run for (run,) in fetch(self._connection, tuple[RunId], SQL["parked"], parked)]
+        return runs
 
-    def _next_due(self, known: str, root: RunId | None) -> float | None:
-        statement, values = ("next_due", (known,)) if root is None else ("next_due_under", (known, root))
-        [(due,)] = fetch(self._connection, tuple[float | None], SQL[statement], values)
-        return due
+    def _next_due(self, due: Due) -> float | None:
+        values = (due.workflows,) if due.root is None else (due.workflows, due.root)
+        statement = "next_due" if due.root is None else "next_due_under"
+        [(at,)] = fetch(self._connection, tuple[float | None], SQL[statement], values)
+        return at
 
     # --- keeping house ---
 

@@ -193,6 +193,17 @@ class ClaimConformance(WorldFixtures):
         lose(world)
         assert {c.run: (c.crashes, c.suspect) for c in world.claim(W2).runs} == {"r1": (1, True), "r2": (0, False)}
 
+    @pytest.mark.parametrize("suspects", [0, 1, 2])
+    def test_r31_few_suspects_are_taken_at_once(self, world: World, suspects: int) -> None:
+        world.start("r1", "r2", "r3")
+        world.append("r2", step())
+        lose(world)
+        taken = world.claim(W2, suspects=suspects).runs
+        assert sum(claimed.suspect for claimed in taken) == suspects
+        assert "r2" in [claimed.run for claimed in taken]
+        rest = world.claim(W2, suspects=2).runs
+        assert len(taken) + len(rest) == 3
+
     def test_r31_crashes_add_up(self, world: World) -> None:
         world.start("r1")
         for number in range(2, 5):
@@ -231,6 +242,19 @@ class ClaimConformance(WorldFixtures):
         assert world.kinds()[-2:] == ["run_parked", "run_unparked"]
         record = world.record()
         assert (record.status, record.reason, record.fingerprint) == (RunStatus.RUNNING, "", "")
+
+    def test_r23_only_its_own_python_tries_again(self, world: World) -> None:
+        world.start("r1")
+        world.append("r1", parked("3.12-code", python="3.11"))
+        assert world.claim(fingerprint="3.12-other").runs == ()
+        assert world.claim(fingerprint="3.13-code").runs == ()
+        assert [c.run for c in world.claim(fingerprint="3.11-code").runs] == ["r1"]
+
+    def test_r23_a_wake_up_lets_any_python_try(self, world: World) -> None:
+        world.start("r1")
+        world.append("r1", parked("3.12-code", python="3.11"))
+        world.wake("r1")
+        assert [c.run for c in world.claim(fingerprint="3.12-code").runs] == ["r1"]
 
     def test_r32_old_and_new_workers_do_not_pass_a_run_to_and_fro(self, world: World) -> None:
         world.start("r1")

@@ -119,10 +119,15 @@ class World:
         limit: int = 10,
         workflows: tuple[str, ...] = (FLOW,),
         fingerprint: str = "code-1",
+        suspects: int = 100,
         root: str | None = None,
     ) -> Claims:
         under = None if root is None else RunId(root)
-        return self.do(self.store.claim(worker, limit=limit, workflows=workflows, fingerprint=fingerprint, root=under))
+        return self.do(
+            self.store.claim(
+                worker, limit=limit, workflows=workflows, fingerprint=fingerprint, suspects=suspects, root=under
+            )
+        )
 
     # --- looking ---
 
@@ -206,8 +211,8 @@ def completed(result: bytes = b'"done"') -> ev.RunCompleted:
     return ev.RunCompleted(result=Raw(result))
 
 
-def parked(fingerprint: str = "code-1", reason: str = "divergence") -> ev.RunParked:
-    return ev.RunParked(reason=reason, fingerprint=fingerprint)
+def parked(fingerprint: str = "code-1", reason: str = "divergence", *, python: str = "") -> ev.RunParked:
+    return ev.RunParked(reason=reason, fingerprint=fingerprint, python=python)
 
 
 def watch(target: str, ref: int = 1) -> Watch:

@@ -1,7 +1,7 @@
-SELECT r.id
+SELECT r.id, r.suspect
 FROM runs AS r
 WHERE
-    r.root = ?4 AND r.owner IS NULL AND r.wake_at IS NOT NULL AND r.wake_at <= ?2
-    AND r.workflow IN (SELECT value FROM json_each(?1))
+    r.root = ?5 AND r.owner IS NULL AND r.wake_at IS NOT NULL AND r.wake_at <= ?2
+    AND r.workflow IN (SELECT value FROM json_each(?1)) AND (?4 OR NOT r.suspect)
 ORDER BY r.wake_at, r.id
 LIMIT ?3
