@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from outlive import (
@@ -26,6 +27,9 @@ from outlive import (
     step,
     workflow,
 )
+from outlive._core import payloads
+from outlive._core.seeds import hash_token
+from outlive.model.entries import Message
 from outlive.model.events import Payload
 
 from .conftest import MakeEngine
@@ -260,3 +264,89 @@ async def test_an_idempotency_key_is_honoured(engine: Engine) -> None:
 async def test_hooks_have_a_meaning_only_in_a_body() -> None:
     with pytest.raises(NotInWorkflow):
         create_hook()
+
+
+# --- R20: whether a payload fits is a recorded fact --------------------------------------------------------------------
+
+
+class Order(msgspec.Struct):
+    amount: int
+
+
+class Validated:
+    """Its check is a bug of the user's."""
+
+    @classmethod
+    def model_validate(cls, value: object) -> object:
+        raise LookupError("a bug")
+
+
+async def accept(engine: Engine, token: str, body: bytes) -> None:
+    """As by a process that does not know the type of the hook."""
+    payload = Payload.of("application/json", body)
+    message = Message(kind="payload", token_hash=hash_token(token), payload=payload)
+    await engine.journal.request(message, then=engine._told)
+
+
+@workflow
+async def takes_order() -> str:
+    hook = create_hook(Order, token="order")
+    try:
+        first = str((await hook).amount)
+    except PayloadInvalid as invalid:
+        first = str(invalid)
+    await sleep(100)
+    return first
+
+
+async def test_r20_a_payload_that_did_not_fit_never_will(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_engine(linger=0.0) as first:
+        run = await first.start(takes_order)
+        await asyncio.sleep(1)
+        await accept(first, "order", b'{"amount": "7"}')
+        await asyncio.sleep(10)
+        [received] = [event for event in await run.events() if event.kind == "hook_received"]
+        assert received.data["fits"] is False
+    monkeypatch.setattr(payloads, "fit", lambda value, _kind: Order(int(value["amount"])))
+    async with make_engine() as second:
+        assert "the payload is not a Order" in await second.get_run(run.id).result()
+
+
+async def test_r20_one_that_fitted_and_does_so_no_more_parks_the_run(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_engine(linger=0.0) as first:
+        run = await first.start(takes_order)
+        await asyncio.sleep(1)
+        await accept(first, "order", b'{"amount": 7}')
+        await asyncio.sleep(10)
+
+    def strict(_value: object, _kind: object) -> object:
+        raise PayloadInvalid("too strict")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(payloads, "fit", strict)
+        async with make_engine() as second:
+            await asyncio.sleep(1000)
+            assert await second.get_run(run.id).status() == "parked"
+            assert "fitted its hook does so no more" in (await second.get_run(run.id).events())[-1].data["report"]
+    async with make_engine() as third:
+        await third.get_run(run.id).wake_up()
+        assert await third.get_run(run.id).result() == "7"
+
+
+@workflow
+async def takes_validated() -> str:
+    hook = create_hook(Validated, token="validated")
+    with pytest.raises(PayloadInvalid, match="can't be checked: LookupError: a bug"):
+        await hook
+    return "went on"
+
+
+async def test_r20_a_check_that_fails_is_a_payload_that_does_not_fit(engine: Engine) -> None:
+    run = await engine.start(takes_validated)
+    await asyncio.sleep(1)
+    await accept(engine, "validated", b"{}")
+    assert await run.result() == "went on"

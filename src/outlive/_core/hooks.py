@@ -16,6 +16,7 @@ from outlive._core.context import current, required
 from outlive._core.loop import Future
 from outlive._core.machine import Machine
 from outlive._core.seeds import hash_token
+from outlive._core.signals import Undecodable
 from outlive._core.waiting import Durable
 from outlive.errors import HookConflict, HookNotFound, NonDeterminismError, OutliveError, PayloadInvalid
 from outlive.model import events as ev
@@ -186,14 +187,32 @@ class Hook(Generic[T]):
                 return self._opened
             case ev.HookConflict(run_id=holder):
                 return lambda: self._lose(holder)
-            case ev.HookReceived(payload=payload):
-                value: object
-                try:
-                    value = payloads.read(payload, self._kind, self._machine.codec)
-                except PayloadInvalid as invalid:
-                    value = invalid
-                received = _Received(value, event)
+            case ev.HookReceived():
+                received = _Received(self._read(event), event)
                 return lambda: self._give(received)
+
+    def _read(self, event: ev.HookReceived) -> object:
+        """What the receiver gets: an exception if it was found not to fit when it was taken in."""
+        if event.fits is False:
+            return PayloadInvalid(event.invalid)
+        try:
+            return payloads.read(event.payload, self._kind, self._machine.codec)
+        except PayloadInvalid as invalid:
+            if event.fits:
+                raise Undecodable(f"a payload that fitted its hook does so no more: {invalid}") from invalid
+            return invalid
+
+    def refusal(self, payload: ev.Payload) -> str:
+        """Why ``payload`` does not fit; empty if it does."""
+        try:
+            payloads.read(payload, self._kind, self._machine.codec)
+        except PayloadInvalid as invalid:
+            return str(invalid)
+        except (
+            Exception
+        ) as error:  # a validator of the user's that fails: the fact is that the payload did not get through it
+            return f"the payload can't be checked: {type(error).__name__}: {error}"
+        return ""
 
     def _opened(self) -> None:
         _settle(self._registered, None)

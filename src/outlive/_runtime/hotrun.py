@@ -14,6 +14,7 @@ from typing import Final, Protocol, assert_never
 from outlive._codec import Codec
 from outlive._core.context import emit
 from outlive._core.dropping import drop
+from outlive._core.hooks import Hook
 from outlive._core.machine import Machine, NeverIdle, Open
 from outlive._core.signals import Blocked, Discarded, Diverged, Undecodable
 from outlive._runtime import ahead
@@ -446,6 +447,7 @@ class HotRun:
             watch=tuple(self._watch),
             unwatch=tuple(self._unwatch),
             take=self._take and not self._parking,
+            judge=self._judge if self._take else None,
             ack=tuple(self._ack),
             release=release and not self._proposals,
             undelivered=self._undelivered() if isinstance(ending, ev.RunContinued) else (),
@@ -455,6 +457,13 @@ class HotRun:
         self._watch, self._unwatch, self._ack = [], [], []
         self._take = self._release = False
         return commit
+
+    def _judge(self, ref: int, payload: ev.Payload) -> str:
+        """Why ``payload`` does not fit the hook ``ref``, by the code that runs now (R20). On the store's thread."""
+        item = self.open.get(ref)
+        if item is None or not isinstance(item.target, Hook):
+            return ""
+        return item.target.refusal(payload)
 
     def _undelivered(self) -> tuple[tuple[TokenHash, ev.HookReceived], ...]:
         return self.machine.undelivered() if self.machine is not None else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, cast
 
+import msgspec
 from msgspec import Raw
 
 from outlive.model import events as ev
@@ -173,6 +174,9 @@ class RunCommitting:
                 return self._send(proposal)
             case RequestCancel():
                 return self._request_cancel(proposal)
+            case ev.HookReceived() if self._commit.judge is not None:
+                invalid = self._commit.judge(proposal.ref, proposal.payload)
+                return msgspec.structs.replace(proposal, fits=not invalid, invalid=invalid)
             case _:
                 return proposal
 

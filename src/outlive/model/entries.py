@@ -5,6 +5,7 @@ A batch is only a carrier of entries: each is done whole, or not at all, and has
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from msgspec import Raw, Struct
@@ -68,6 +69,10 @@ Proposal: TypeAlias = Event | SpawnRun | SendPayload | RequestCancel
 """An event, or what the store turns into one. ``HookCreated`` becomes ``HookConflict`` if the token is held."""
 
 
+Judge: TypeAlias = Callable[[int, Payload], str]
+"""Why a payload does not fit the hook with that ref; empty if it does. Called in the transaction, on whatever thread; never raises."""
+
+
 class RunCommit(Struct, frozen=True, kw_only=True):
     """The owner of a run appends to its log."""
 
@@ -81,6 +86,8 @@ class RunCommit(Struct, frozen=True, kw_only=True):
     unwatch: tuple[int, ...] = ()
     take: bool = False
     """Take in the run's inbox (R15). Waking messages stay until they are acknowledged."""
+    judge: Judge | None = None
+    """Finds whether payloads that are taken in fit their hooks."""
     ack: tuple[int, ...] = ()
     """Waking messages whose effect is among the proposals."""
     release: bool = False

@@ -196,8 +196,13 @@ class HookConflict(_Event, tag="hook_conflict", frozen=True, kw_only=True):
 
 
 class HookReceived(_Event, tag="hook_received", frozen=True, kw_only=True):
+    """``fits``: what the run's owner found as it took the payload in, for ever (R20); None in logs that do not say."""
+
     payload: Payload
     accepted: float
+    fits: bool | None = None
+    invalid: str = ""
+    """Why it does not fit."""
 
 
 class HookDiscarded(_Event, tag="hook_discarded", frozen=True, kw_only=True):

@@ -369,7 +369,7 @@ def _carried(carrier: Carrier, entry: Entry) -> Outcome:
 def _unwritable(entry: Entry) -> Rejected | None:
     """What a database would refuse: text that is not Unicode, numbers beyond 64 bits."""
     try:
-        msgspec.json.encode(entry)
+        msgspec.json.encode(entry, enc_hook=lambda _judge: None)  # the judge is not written
     except (ValueError, TypeError, msgspec.MsgspecError) as error:
         return Rejected(f"it can't be written: {error}")
     return None
