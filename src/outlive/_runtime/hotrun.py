@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol, assert_never, cast
 
 from outlive._codec import Codec
 from outlive._core.context import emit
@@ -461,9 +461,8 @@ class HotRun:
     def _judge(self, ref: int, payload: ev.Payload) -> str:
         """Why ``payload`` does not fit the hook ``ref``, by the code that runs now (R20). On the store's thread."""
         item = self.open.get(ref)
-        if item is None or not isinstance(item.target, Hook):
-            return ""
-        return item.target.refusal(payload)
+        hook = None if item is None else item.target
+        return cast("Hook[object]", hook).refusal(payload) if isinstance(hook, Hook) else ""
 
     def _undelivered(self) -> tuple[tuple[TokenHash, ev.HookReceived], ...]:
         return self.machine.undelivered() if self.machine is not None else ()
