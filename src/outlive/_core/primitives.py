@@ -39,11 +39,12 @@ def _loop_to_wait_on(primitive: Any) -> asyncio.AbstractEventLoop:
     loop = _ours()
     if loop is None:
         return _bind_at_first_wait(primitive)
-    if primitive._loop is not loop:
+    bound: object = primitive._loop
+    if bound is not loop:
         where = line_of(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]  # whoever waits
         name = f"asyncio.{type(primitive).__name__}"
         raise NonDeterminismError(f"{name} at {where} was created outside the workflow body; {table.PRIMITIVE}")
-    return cast("asyncio.AbstractEventLoop", loop)
+    return loop
 
 
 def install_bound_primitives() -> None:
