@@ -1,0 +1,96 @@
+"""What this machine can do at most, whatever the engine: ``python -m benchmarks.limits FOLDER``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import apsw
+import msgspec
+
+COMMITS: Final = 500
+RUNS: Final = 1_000
+
+
+def database(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", "FULL")
+    connection.execute("CREATE TABLE events (run TEXT, seq INTEGER, event TEXT, PRIMARY KEY (run, seq)) WITHOUT ROWID")
+    return connection
+
+
+def commits_per_second(folder: Path) -> float:
+    """Durable commits of one small row, one after the other."""
+    connection = database(folder / "commits.db")
+    begun = time.perf_counter()
+    for number in range(COMMITS):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO events VALUES (?, 1, ?)", (str(number), "x" * 200))
+        connection.execute("COMMIT")
+    return COMMITS / (time.perf_counter() - begun)
+
+
+class Event(msgspec.Struct, tag_field="type", tag="step_completed"):
+    ref: int
+    name: str
+    input: dict[str, int]
+    result: int
+
+
+class GroupCommit:
+    """Rows of all who write gather while the loop is busy, and leave in one commit."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._rows: list[tuple[str, int, str]] = []
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def write(self, row: tuple[str, int, str]) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        if not self._rows:
+            loop.call_soon(self._commit)
+        self._rows.append(row)
+        durable: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(durable)
+        return durable
+
+    def _commit(self) -> None:
+        rows, self._rows = self._rows, []
+        waiting, self._waiting = self._waiting, []
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany("INSERT INTO events VALUES (?, ?, ?)", rows)
+        self._connection.execute("COMMIT")
+        for durable in waiting:
+            durable.set_result(None)
+
+
+async def step(number: int) -> int:
+    return number + 1
+
+
+async def ceiling(folder: Path) -> float:
+    """Steps per second of a program that runs each step as a task, encodes its event and waits for a group commit; no more."""
+    journal = GroupCommit(database(folder / "ceiling.db"))
+    encode = msgspec.json.Encoder().encode
+
+    async def run(name: str) -> None:
+        number = 0
+        await journal.write((name, 0, encode(Event(0, "module:run", {"n": 0}, 0)).decode()))
+        for ref in range(1, 6):
+            given, number = number, await asyncio.create_task(step(number))
+            await journal.write((name, ref, encode(Event(ref, "module:step", {"n": given}, number)).decode()))
+        await journal.write((name, 6, encode(Event(6, "module:run", {"n": 0}, number)).decode()))
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(run(f"run-{number:08}") for number in range(RUNS)))
+    return 5 * RUNS / (time.perf_counter() - begun)
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[1])
+    print(json.dumps({"commit": 1_000 / commits_per_second(where), "ceiling": asyncio.run(ceiling(where))}))

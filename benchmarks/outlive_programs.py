@@ -1,0 +1,204 @@
+"""The workloads on Outlive, each in a process of its own: ``python -m benchmarks.outlive_programs NAME SIZE FOLDER``."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from outlive import Engine, Run, create_hook, race, sleep, step, workflow
+from outlive._core.guard import Guard, GuardMode
+from outlive._runtime.replaying import replay as replay_log
+
+Figures = dict[str, float]
+
+
+@step
+async def add(number: int) -> int:
+    return number + 1
+
+
+@workflow
+async def steps(count: int) -> int:
+    number = 0
+    for _ in range(count):
+        number = await add(number)
+    return number
+
+
+@workflow
+async def fan_out(count: int) -> int:
+    return sum(await asyncio.gather(*(add(number) for number in range(count))))
+
+
+@workflow
+async def waits_for_hook(token: str) -> object:
+    return await create_hook(token=token)
+
+
+@workflow
+async def sleeps(seconds: float) -> None:
+    await sleep(seconds)
+
+
+@workflow
+async def race_a_day(number: int) -> int | None:
+    return await race(add(number), sleep("1 day"))
+
+
+def percentiles(seconds: list[float]) -> Figures:
+    seconds.sort()
+    return {"value": seconds[len(seconds) // 2] * 1_000, "p99": seconds[len(seconds) * 99 // 100] * 1_000}
+
+
+def resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4_096 / 1e6
+
+
+async def sequential(engine: Engine, size: int) -> Figures:
+    begun = time.perf_counter()
+    assert await (await engine.start(steps, size)).result() == size
+    return {"value": (time.perf_counter() - begun) / size * 1_000}
+
+
+async def runs(engine: Engine, size: int) -> Figures:
+    begun = time.perf_counter()
+    handles = await asyncio.gather(*(engine.start(steps, 5) for _ in range(size)))
+    assert await asyncio.gather(*(handle.result() for handle in handles)) == [5] * size
+    return {"value": 5 * size / (time.perf_counter() - begun)}
+
+
+async def gather(engine: Engine, size: int) -> Figures:
+    begun = time.perf_counter()
+    await (await engine.start(fan_out, size)).result()
+    return {"value": time.perf_counter() - begun}
+
+
+async def start(engine: Engine, size: int) -> Figures:
+    taken: list[float] = []
+    for _ in range(size):
+        await asyncio.sleep(0.003)  # the worker is idle
+        begun = time.perf_counter()
+        await (await engine.start(steps, 1)).result()
+        taken.append(time.perf_counter() - begun)
+    return percentiles(taken)
+
+
+async def hook(engine: Engine, size: int) -> Figures:
+    taken: list[float] = []
+    for number in range(size):
+        handle = await engine.start(waits_for_hook, f"token-{number}")
+        await asyncio.sleep(0.005)
+        begun = time.perf_counter()
+        await engine.resume_hook(f"token-{number}", number)
+        assert await handle.result() == number
+        taken.append(time.perf_counter() - begun)
+    return percentiles(taken)
+
+
+async def timers(engine: Engine, size: int) -> Figures:
+    async def sleeper() -> tuple[Run[None], float]:
+        handle = await engine.start(sleeps, 5.0)
+        await handle.result()
+        return handle, time.time()
+
+    ended = await asyncio.gather(*(sleeper() for _ in range(size)))
+    late: list[float] = []
+    for handle, at in ended:
+        [due] = [event.data["due"] for event in await handle.events() if event.kind == "wait_completed"]
+        late.append(at - due)
+    return {"value": max(late)}
+
+
+async def races(engine: Engine, size: int) -> Figures:
+    begun = time.perf_counter()
+    handles = await asyncio.gather(*(engine.start(race_a_day, number) for number in range(size)))
+    await asyncio.gather(*(handle.result() for handle in handles))
+    return {"value": time.perf_counter() - begun}
+
+
+async def sleepers(engine: Engine, size: int) -> Figures:
+    handles: list[Run[None]] = []
+    for _ in range(0, size, 1_000):
+        handles = await asyncio.gather(*(engine.start(sleeps, 86_400.0) for _ in range(min(size, 1_000))))
+    while engine.worker is not None and engine.worker.hot:
+        await asyncio.sleep(0.1)
+    gc.collect()
+    memory = resident()
+    begun = time.perf_counter()
+    await handles[0].wake_up()
+    await handles[0].result()
+    return {"value": memory, "wake": (time.perf_counter() - begun) * 1_000}
+
+
+async def replay(engine: Engine, size: int) -> Figures:
+    handle = await engine.start(steps, size)
+    await handle.result()
+    log = await engine.store.log(handle.id, 1)
+
+    def again() -> float:
+        begun = time.perf_counter()
+        verdict = replay_log(
+            log,
+            run=handle.id,
+            link=1,
+            workflow=steps,
+            codec=engine.codec,
+            guard=Guard(GuardMode.CHEAP),
+            make_handle=engine.get_run,
+        )
+        assert verdict.divergence is None
+        return len(log) / (time.perf_counter() - begun)
+
+    return {"value": await asyncio.to_thread(again)}
+
+
+async def imports(_engine: Engine, size: int) -> Figures:
+    return {"value": (process("import outlive", size) - process("pass", size)) * 1_000}
+
+
+async def first(_engine: Engine, size: int) -> Figures:
+    program = str(Path(__file__).parent / "first_result.py")
+    return {"value": process(f"import runpy; runpy.run_path({program!r}, run_name='__main__')", size)}
+
+
+def process(code: str, times: int) -> float:
+    """Seconds that a Python takes for ``code``, the median."""
+    taken: list[float] = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+        taken.append(time.perf_counter() - begun)
+    return sorted(taken)[len(taken) // 2]
+
+
+PROGRAMS: dict[str, Callable[[Engine, int], Coroutine[Any, Any, Figures]]] = {
+    "sequential": sequential,
+    "runs": runs,
+    "gather": gather,
+    "start": start,
+    "hook": hook,
+    "timers": timers,
+    "races": races,
+    "sleepers": sleepers,
+    "replay": replay,
+    "imports": imports,
+    "first": first,
+}
+
+
+async def main(name: str, size: int, folder: str) -> Figures:
+    async with Engine(f"sqlite:////{Path(folder).resolve()}/outlive.db", guard="cheap") as engine:
+        await (await engine.start(steps, 3)).result()  # whatever is made once is made
+        return await PROGRAMS[name](engine, size)
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))))
