@@ -475,6 +475,7 @@ class HotRun:
         self._unwatch[:0] = commit.unwatch
         self._ack[:0] = commit.ack
         self._take = self._take or commit.take
+        self._release = self._release or commit.release
         self._held[:0] = self._held_in_flight
         self._held_in_flight = []
 

@@ -165,6 +165,7 @@ class Journal:
             return
         sources, requests, entries = self._take()
         if not entries:
+            self.failure = None  # nothing is left to try again: the next who comes finds out
             self._rest()
             return
         try:
@@ -254,6 +255,4 @@ class Journal:
     def _retry(self) -> None:
         """Try again what runs have found; with nothing to try, let the next request find out."""
         if not self._closed and self._task is None:
-            if not self._dirty:
-                self.failure = None
             self._flush()

@@ -267,7 +267,12 @@ class _Opened:
         with self._beating, self.locks.writing():
             self.writer.close()
             for connection in self._connections:
-                connection.close()
+                try:
+                    connection.close()
+                except (
+                    apsw.Error
+                ) as error:  # the last one copies the log into the database; what is in the log is durable as it is
+                    _log.warning("%s could not be tidied up while it was closed: %s", self._path, error)
         locks.detach(self.locks)
 
     def renew(self, worker: WorkerId) -> bool:
