@@ -7,13 +7,13 @@ import os
 import sys
 import time
 
-from outlive import Engine, get_step_metadata, sleep, step, workflow
+from outlive import Engine, StepInterrupted, create_hook, get_step_metadata, sleep, start, step, workflow
 from outlive._runtime.worker import WorkerOptions
 
 
 def note(what: str) -> None:
     """Append to the ledger, which outlives everybody."""
-    line = f"{what} {get_step_metadata().step_id} {os.getpid()}\n"
+    line = f"{what} {get_step_metadata().step_id} {os.getpid()} {time.time()!r}\n"
     descriptor = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, line.encode())
     os.fsync(descriptor)
@@ -49,6 +49,52 @@ async def acts(count: int) -> int:
 @workflow
 async def long_run(seconds: float) -> int:
     return await long_act(seconds)
+
+
+@step(at_most_once=True)
+async def act_once() -> str:
+    note("once")
+    await asyncio.sleep(0.005)
+    return "acted"
+
+
+@step
+def act_in_thread(number: int) -> int:
+    note("begin")
+    time.sleep(0.002)
+    note("end")
+    return number
+
+
+@step(max_retries=5, retry_delay=0.01)
+async def act_twice() -> int:
+    note("begin")
+    if get_step_metadata().attempt == 1:
+        raise ConnectionError
+    note("end")
+    return get_step_metadata().attempt
+
+
+@workflow
+async def child(number: int) -> int:
+    await sleep(0.01)
+    return await act(number)
+
+
+@workflow
+async def mixed(name: str, payloads: int) -> dict[str, object]:
+    """A bit of everything, and payloads from a client that does not know who lives."""
+    got: list[object] = []
+    with create_hook(token=f"hook-{name}") as hook:
+        started = await start(child, 7)
+        for _ in range(payloads):
+            got.append(await hook)
+            await asyncio.gather(act(1), act_in_thread(2))
+    try:
+        once = await act_once()
+    except StepInterrupted:
+        once = "interrupted"
+    return {"got": got, "once": once, "attempt": await act_twice(), "child": await started.result()}
 
 
 @workflow
