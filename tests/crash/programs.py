@@ -41,14 +41,15 @@ class Program:
     scene: Scene
     also: tuple[object, ...]
     twice: int
+    same_log: bool
 
 
 PROGRAMS: list[Program] = []
 
 
-def program(*, also: tuple[object, ...] = (), twice: int = 0) -> Callable[[Scene], Scene]:
+def program(*, also: tuple[object, ...] = (), twice: int = 0, same_log: bool = True) -> Callable[[Scene], Scene]:
     def add(scene: Scene) -> Scene:
-        PROGRAMS.append(Program(scene.__name__, scene, also, twice))
+        PROGRAMS.append(Program(scene.__name__, scene, also, twice, same_log))
         return scene
 
     return add
@@ -367,7 +368,7 @@ async def equal_times() -> str:
     return "one of them"
 
 
-@program()
+@program(same_log=False)
 async def hook_sleep_and_step_at_equal_times(client: Client) -> object:
     async def send() -> None:
         await asyncio.sleep(20)

@@ -471,9 +471,9 @@ class HotRun:
 
     def _leave(self, mark: int) -> None:
         self._leaving = False
-        if self.dropped or not self._quiet():
-            return
-        if self._activity != mark or self._in_flight is not None:
+        if self.dropped or not self._quiet() or self._in_flight is not None:
+            return  # what is in flight leads back here once it has settled
+        if self._activity != mark:
             self.consider_leaving()
         else:
             self._release = True

@@ -27,7 +27,7 @@ from outlive.testing.crashpoints.compare import differences
 from outlive.testing.crashpoints.store import SIDES, CrashPoint
 from outlive.testing.crashpoints.trial import Scene, StoreKind, Trace, perform
 
-__all__ = ["Client", "CrashPoint", "Report", "Scene", "crash_everywhere"]
+__all__ = ["Client", "CrashPoint", "Report", "Scene", "StoreKind", "crash_everywhere", "patient_options"]
 
 
 class Report(Struct, frozen=True):
@@ -44,6 +44,7 @@ def crash_everywhere(
     *,
     store: StoreKind = "memory",
     also: Sequence[object] = (),
+    same_log: bool = True,
     twice: int = 0,
     seed: int = 0,
     options: WorkerOptions | None = None,
@@ -54,6 +55,7 @@ def crash_everywhere(
         scene: What happens. An exception that a run ended with counts as an outcome.
         store: Where the runs are kept.
         also: Outcomes that are right too: a step that runs at most once, say, may be cut off by a crash.
+        same_log: Whether the log is held against the undisturbed one; not where a crash may decide a race of equals.
         twice: Trials with a second crash, in the life after the first, at points drawn by ``seed``.
         seed: Draws them.
         options: Of the workers; such as :func:`~outlive.testing.clock.virtual_options` gives, with polls so rare that a lost wake-up is a hang.
@@ -79,10 +81,10 @@ def crash_everywhere(
             trace = play(point)
             trials += 1
             second_lives[point] = trace.commits[1] if len(trace.commits) > 1 else 0
-            problems += _told((point,), differences(trace, undisturbed, also=also))
+            problems += _told((point,), differences(trace, undisturbed, also=also, same_log=same_log))
         for pair in _pairs(second_lives, twice, seed):
             trials += 1
-            problems += _told(pair, differences(play(*pair), undisturbed, also=also))
+            problems += _told(pair, differences(play(*pair), undisturbed, also=also, same_log=same_log))
     assert not problems, "\n".join(problems)
     return Report(undisturbed.outcome, undisturbed.commits[0], trials)
 

@@ -91,7 +91,13 @@ class Client:
     async def cancel(self, run_id: str) -> None:
         """Ask the run to end, once: before asking again it looks whether the first request arrived."""
 
+        asked = False
+
         async def unless_asked(engine: Engine) -> None:
+            nonlocal asked
+            if asked:
+                await asyncio.sleep(FIRST_PAUSE)  # a request that arrived is taken into the log meanwhile
+            asked = True
             run = engine.get_run(run_id)
             if not any(event.kind == "cancel_requested" for event in await run.events()):
                 await run.cancel()

@@ -18,10 +18,12 @@ _ECHOES: Final = (
 )
 
 
-def differences(trial: Trace, undisturbed: Trace, *, also: Sequence[object]) -> list[str]:
+def differences(trial: Trace, undisturbed: Trace, *, also: Sequence[object], same_log: bool = True) -> list[str]:
     """What is wrong with ``trial``; each in one line. With another outcome, one of ``also``, its log is another one too."""
     found = [*_ledger(trial), *(f"the audit says: {line}" for line in trial.audit)]
     if trial.outcome == undisturbed.outcome:
+        if not same_log:
+            return found
         found += _logs(trial, undisturbed)
         found += _never_begun(trial, undisturbed)
     elif trial.outcome not in also:
