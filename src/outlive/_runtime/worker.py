@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import random
 import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from outlive._codec import Codec
 from outlive._core.guard import Guard
@@ -37,6 +38,10 @@ CLAIM_BATCH: Final = 200
 CRASHES_BEFORE_PARKING: Final = 5
 
 
+def _replays_always() -> bool:
+    return os.environ.get("OUTLIVE_REPLAY_ALWAYS") == "1"
+
+
 class WorkerOptions(Struct, frozen=True, kw_only=True):
     """What can be set about a worker; seconds throughout."""
 
@@ -51,8 +56,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     cancel_grace: float = 10.0
     block_warning: float = 2.0
     block_limit: float = 30.0
-    replay_always: bool = False
-    """Test mode: replay the log at every event."""
+    replay_always: bool = field(default_factory=_replays_always)
+    """Test mode: replay the log at every event; also ``OUTLIVE_REPLAY_ALWAYS=1``."""
 
 
 class Worker:

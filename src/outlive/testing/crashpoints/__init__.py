@@ -74,7 +74,9 @@ def crash_everywhere(
     if isinstance(undisturbed.outcome, str) and undisturbed.outcome.startswith("hangs: "):
         problems.append(f"undisturbed it {undisturbed.outcome}")
     trials = 0
-    points: list[tuple[CrashPoint, ...]] = [(CrashPoint(n, s),) for n in range(1, undisturbed.commits[0] + 1) for s in SIDES]
+    points: list[tuple[CrashPoint, ...]] = [
+        (CrashPoint(n, s),) for n in range(1, undisturbed.commits[0] + 1) for s in SIDES
+    ]
     if not problems:
         second_lives: dict[CrashPoint, int] = {}
         for (point,) in points:

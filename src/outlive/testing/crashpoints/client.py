@@ -37,7 +37,8 @@ class Client:
             life = await self._alive()
             asking = asyncio.ensure_future(question(life.engine))
             try:
-                await asyncio.wait({asking, life.over}, return_when=asyncio.FIRST_COMPLETED)
+                first: set[asyncio.Future[Any]] = {asking, life.over}
+                await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
                 if asking.done():
                     return asking.result()
             except (StoreUnavailable, ConfigurationError):
@@ -47,7 +48,7 @@ class Client:
             finally:
                 asking.cancel()
 
-    async def start(self, workflow: Workflow[P, object], *args: P.args, **kwargs: P.kwargs) -> str:
+    async def start(self, workflow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> str:
         """Start a run; its id, which is that of ``workflow.options(run_id=...)`` or the workflow's name."""
         named = workflow if workflow.run_id is not None else workflow.options(run_id=workflow.name)
         run = await self.ask(lambda engine: engine.start(named, *args, **kwargs))

@@ -39,7 +39,7 @@ def _ledger(trial: Trace) -> Iterator[str]:
                 yield f"{begun.step} was recorded in life {number} and began again in life {begun.life}"
             elif begun.life > number and (begun.step, begun.attempt) in death.tried:
                 yield f"attempt {begun.attempt} of {begun.step} had ended and began again in life {begun.life}"
-    for (begun, times) in Counter(trial.begun).items():
+    for begun, times in Counter(trial.begun).items():
         if times > 1:
             yield f"attempt {begun.attempt} of {begun.step} began {times} times in life {begun.life}"
     once = Counter(begun.step for begun in trial.begun if begun.at_most_once)
