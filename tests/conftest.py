@@ -13,6 +13,7 @@ HERE: Final = Path(__file__).parent
 SLOW: Final = (
     # they start processes
     "cli",
+    "crash",
     "examples",
     "house/test_readme.py",
     "processes",
@@ -30,6 +31,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(HERE).as_posix().startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--evict", action="store_true", help="replay the log at every event, in all processes of the tests"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("evict"):
+        os.environ["OUTLIVE_REPLAY_ALWAYS"] = "1"  # also for processes that tests start, xdist's and their own
 
 
 @pytest.fixture(autouse=True)

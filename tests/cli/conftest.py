@@ -156,7 +156,11 @@ class Project:
         shop.write_text(text.replace(old, new))
 
     def _environment(self, variables: dict[str, str]) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OUTLIVE")}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("OUTLIVE") or name == "OUTLIVE_REPLAY_ALWAYS"
+        }
         # a fixed hash seed becomes the store's, and no command need start itself again
         return inherited | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "4711"} | variables
 

@@ -22,7 +22,7 @@ from outlive._runtime.threads import Job, StepAbandoned, ThreadPool
 from outlive.errors import FatalError, RetryableError, SerializationError, StepError, StepTimeout, UnknownWorkflow
 from outlive.model.commands import CallStep
 from outlive.model.durations import until
-from outlive.model.ids import RunId, step_id
+from outlive.model.ids import RunId, StepId, step_id
 from outlive.stores.protocol import Clock
 
 T = TypeVar("T")
@@ -109,10 +109,15 @@ class Attempt:
         """Began, and neither ended nor was given up."""
         return self.started != 0.0 and not self.ended
 
+    @property
+    def step_id(self) -> StepId:
+        """The idempotency key of its step."""
+        return step_id(self.run, self.link, self.call.ref, self.call.name)
+
     def metadata(self) -> StepMetadata:
         """What the step can ask for; made when it asks."""
         return StepMetadata(
-            step_id=step_id(self.run, self.link, self.call.ref, self.call.name),
+            step_id=self.step_id,
             name=self.call.name,
             run_id=self.run,
             attempt=self.number,

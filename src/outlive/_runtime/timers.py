@@ -75,6 +75,9 @@ class Timers:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+        while self._heap and self._heap[0][2].callback is None:  # nobody is woken for an alarm that was cancelled
+            heapq.heappop(self._heap)
+            self._dead -= 1
         if not self._heap or self._closed:
             self._armed_for = float("inf")
             return

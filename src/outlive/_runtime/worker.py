@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from outlive._codec import Codec
 from outlive._core.guard import Guard
@@ -41,6 +41,10 @@ PROBATION: Final = 2.0
 """Seconds."""
 
 
+def _replays_always() -> bool:
+    return os.environ.get("OUTLIVE_REPLAY_ALWAYS") == "1"
+
+
 class WorkerOptions(Struct, frozen=True, kw_only=True):
     """What can be set about a worker; seconds throughout."""
 
@@ -61,8 +65,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     """Attempts of blocking steps at once, each in a thread."""
     block_warning: float = 2.0
     block_limit: float = 30.0
-    replay_always: bool = False
-    """Test mode: replay the log at every event."""
+    replay_always: bool = field(default_factory=_replays_always)
+    """Test mode: replay the log at every event; also ``OUTLIVE_REPLAY_ALWAYS=1``."""
 
 
 class Worker:

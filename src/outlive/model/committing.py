@@ -103,8 +103,12 @@ class RunCommitting:
         for ref in commit.unwatch:
             rows.drop_watch(row.id, ref)
         if not ends:
+            answered = {item.ref for item in taken if item.kind == "child"} if commit.watch else ()
             for watch in commit.watch:
-                self._watch(watch)
+                if (
+                    watch.ref not in answered
+                ):  # a worker before this one watched too, and its answer came with this commit (R3)
+                    self._watch(watch)
         if appending.events:
             rows.append(row.id, commit.link, appending.events)
         next_events: Sequence[ev.Recorded] = ()

@@ -30,6 +30,8 @@ async def kill(engine: Engine) -> None:
     for hot in list(worker.hot.values()):
         hot.abandon()
     worker.hot.clear()
+    if worker.executor._pool is not None:
+        worker.executor._pool.close()  # idle threads would be waited for in virtual time
     if engine in default:
         default.remove(engine)
     if isinstance(store, MemoryStore):
