@@ -36,6 +36,7 @@ CHECKS: Sequence[tuple[str, ...]] = (
 )
 EXPORTS = ("basedpyright", "--verifytypes", "outlive", "--ignoreexternal")
 PYTEST = ("pytest", "--quiet", "--numprocesses", "2")
+EVICTED = (*PYTEST, "--evict", "tests/cli", "tests/examples", "tests/processes")
 OTHER_PYTHONS = ("nox", "--session", "other")
 
 
@@ -55,7 +56,7 @@ def demo(rest: Sequence[str]) -> int:
 
 
 def test(rest: Sequence[str]) -> int:
-    return check(*CHECKS, EXPORTS, OTHER_PYTHONS, (*PYTEST, *rest))
+    return check(*CHECKS, EXPORTS, OTHER_PYTHONS, EVICTED, (*PYTEST, *rest))
 
 
 def quick(rest: Sequence[str]) -> int:
