@@ -11,6 +11,7 @@ command of that name that is still open, unless it says which with ``ref=``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
@@ -64,6 +65,7 @@ def build(
     *,
     guard: Guard = UNWATCHED,
     markers: frozenset[str] = frozenset(),
+    recorded: float = math.inf,
     link: int = 1,
     run: str = "story",
 ) -> Machine:
@@ -78,6 +80,7 @@ def build(
         codec=CODEC,
         guard=guard,
         markers=markers,
+        recorded=recorded,
         trace=None,
     )
 
@@ -109,10 +112,11 @@ class Story:
         seed: str = SEED,
         guard: Guard = UNWATCHED,
         markers: frozenset[str] = frozenset(),
+        recorded: float = math.inf,
         link: int = 1,
     ) -> None:
         first = created(body, args, kwargs or {}, seed=seed)
-        self.machine = build(body, first, guard=guard, markers=markers, link=link)
+        self.machine = build(body, first, guard=guard, markers=markers, recorded=recorded, link=link)
         _alive.append(self.machine)
         self.time = START
         self.log: list[Recorded] = []

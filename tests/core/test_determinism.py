@@ -331,6 +331,18 @@ def test_r38_a_first_call_beyond_the_log_is_true_though_the_run_is_old() -> None
     assert story.when(step_completed()).asked(SetMarker) == [SetMarker("new-tax")]
 
 
+def test_r38_a_call_of_which_nothing_is_recorded_is_one_beyond_the_log() -> None:
+    story = Story(renovated, recorded=1).given(run_started(), step_completed())
+    assert story.machine.fresh_markers == ["new-tax"]
+    assert story.when(step_completed()).result == [True, True]
+
+
+def test_r38_a_call_after_which_something_is_recorded_is_not() -> None:
+    story = Story(renovated, recorded=2).given(run_started(), step_completed())
+    assert story.machine.fresh_markers == []
+    assert story.when(step_completed()).result == [False, False]
+
+
 # --- log lines ---------------------------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,7 @@ async def store(clock: VirtualClock) -> WatchedStore:
 
 
 def on(store: WatchedStore, clock: VirtualClock) -> Engine:
-    return Engine(store=store, clock=clock, shutdown_grace=0, options=virtual_options())
+    return Engine(store=store, clock=clock, shutdown_grace=0, options=virtual_options(replay_always=False))
 
 
 @pytest.fixture

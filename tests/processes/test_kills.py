@@ -23,7 +23,7 @@ from outlive.stores.sqlite import SQLiteStore
 from .program import acts, blocks_for_good, long_run, mixed
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("OUTLIVE_KILLS", "100"))
+KILLS = int(os.environ.get("OUTLIVE_KILLS") or (12 if "OUTLIVE_REPLAY_ALWAYS" in os.environ else 100))
 
 
 class Fleet:

@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import functools
 import logging
+import math
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar, cast
@@ -133,11 +134,13 @@ class Machine:
         "_out",
         "_outcome",
         "_patches",
+        "_recorded",
         "_sweep",
         "_trace",
         "bind_self",
         "codec",
         "ended",
+        "fresh_markers",
         "guard",
         "issued",
         "link",
@@ -164,6 +167,7 @@ class Machine:
         codec: Codec,
         guard: Guard,
         markers: frozenset[str] = frozenset(),
+        recorded: float = math.inf,
         trace: Callable[[], str] | None = None,
         make_handle: Callable[[RunId], object] = lambda run: run,
     ) -> None:
@@ -183,11 +187,15 @@ class Machine:
         self.ended: bool = False
         self.make_handle = make_handle
         self.unretrieved: list[str] = []
+        self.fresh_markers: list[str] = []
+        """Patches that a replay met beyond all that the log records: their markers are still to be written."""
         self.bind_self = bind
         """The workflow's arguments for its next link."""
         self._created = created
         self._body = body
         self._markers = markers
+        self._recorded = recorded
+        """The highest ref in the log that is replayed, infinite if the run has ended."""
         self._patches: dict[str, bool] = {}
         self._trace = trace
         self._out: list[Command] = []
@@ -510,16 +518,21 @@ class Machine:
             self._out.append(cmd.CancelStep(ref))
 
     def patched(self, patch: str) -> bool:
-        """R38: one answer per run and id; True if the marker is in the log or this is its end."""
+        """R38: one answer per run and id; True if the marker is in the log, or if nothing is recorded of what comes after here.
+
+        Then no life that anything is left of has passed here under other code, and a crash changes no answer.
+        """
         if self.loop.dropping:
             self._inert()
             return False
         answer = self._patches.get(patch)
         if answer is None:
-            answer = patch in self._markers or not self.replaying
+            answer = patch in self._markers or not self.replaying or len(self.issued) >= self._recorded
             self._patches[patch] = answer
             if answer and patch not in self._markers:
                 self._out.append(cmd.SetMarker(patch))
+                if self.replaying:
+                    self.fresh_markers.append(patch)
         return answer
 
     @property

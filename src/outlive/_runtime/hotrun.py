@@ -197,6 +197,8 @@ class HotRun:
         if not self.owner.replay_always:
             self.log = []
         before = list(machine.open)
+        for patch in machine.fresh_markers:
+            self.propose(ev.Marker(id=patch))
         self.apply(rest)
         for ref in before:
             item = self.open.get(ref)

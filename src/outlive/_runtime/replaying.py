@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, cast
 
@@ -96,6 +97,7 @@ def replay(
         codec=codec,
         guard=guard,
         markers=frozenset(item.event.id for item in log if type(item.event) is ev.Marker),
+        recorded=highest_ref(log),
         trace=trace,
         make_handle=make_handle,
     )
@@ -113,6 +115,11 @@ def replay(
         return Verdict(events=replayed, ended=machine.ended, pending=_pending(machine), error=_error_of(machine, codec))
     finally:
         drop(machine)
+
+
+def highest_ref(log: Sequence[ev.Recorded]) -> float:
+    """How far a log records what its body asked for; a run that has ended has recorded all of it."""
+    return math.inf if type(log[-1].event) in ev.TERMINAL else max(recorded.event.ref for recorded in log)
 
 
 def _raise_interrupt(error: BaseException) -> None:

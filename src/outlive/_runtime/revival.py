@@ -17,6 +17,7 @@ from outlive._core.registry import Registry
 from outlive._core.signals import Blocked, Discarded
 from outlive._runtime import versions
 from outlive._runtime.hotrun import BLOCKED_REPORT, HotRun
+from outlive._runtime.replaying import highest_ref
 from outlive._runtime.reports import divergence_report
 from outlive._runtime.watchdog import Watchdog
 from outlive.errors import StoreError
@@ -88,6 +89,7 @@ class Revival:
             codec=self._codec,
             guard=self._guard,
             markers=hot.markers,
+            recorded=highest_ref(hot.log),
             trace=trace,
             make_handle=self._make_handle,
         )
