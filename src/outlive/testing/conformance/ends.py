@@ -91,6 +91,14 @@ class EndConformance(WorldFixtures):
         world.append("r1", watch=(watch("r2", 4),))
         assert len(world.append("r1", take=True).events) == 1
 
+    def test_r03_a_watch_renewed_as_its_answer_is_taken_in_is_answered_once(self, world: World) -> None:
+        world.start("r1", "r2")
+        world.append("r1", watch=(watch("r2", 4),))
+        world.append("r2", completed())
+        taken = world.append("r1", take=True, watch=(watch("r2", 4),))
+        assert [ev.kind_of(r.event) for r in taken.events] == ["child_completed"]
+        assert world.append("r1", take=True).events == ()
+
     def test_the_end_of_a_watched_run_makes_the_watcher_due(self, world: World) -> None:
         world.start("r1", "r2")
         world.append("r1", watch=(watch("r2"),), release=True)
