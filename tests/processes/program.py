@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -102,8 +103,41 @@ async def blocks_for_good() -> None:
     time.sleep(1000)  # in C, where no exception arrives
 
 
+@workflow
+async def blocks_for_a_while(seconds: float) -> int:
+    time.sleep(seconds)
+    return await act(1)
+
+
+@step
+async def block_the_loop(seconds: float) -> int:
+    note("begin")
+    time.sleep(seconds)
+    note("end")
+    return os.getpid()
+
+
+@step
+def block_a_thread(number: int, seconds: float) -> int:
+    note("begin")
+    time.sleep(seconds)
+    note("end")
+    return number
+
+
+@workflow
+async def blocks_in_a_step(seconds: float) -> int:
+    return await block_the_loop(seconds)
+
+
+@workflow
+async def blocks_all_threads(seconds: float) -> int:
+    return sum(await asyncio.gather(*(block_a_thread(number, seconds) for number in range(24))))
+
+
 async def main(url: str, lease: float) -> None:
-    options = WorkerOptions(lease=lease, block_warning=0.1, block_limit=0.2)
+    logging.basicConfig()
+    options = WorkerOptions(lease=lease, block_warning=0.1, block_limit=float(os.environ.get("BLOCK_LIMIT", "0.2")))
     async with Engine(url, guard="off", options=options, on_hopeless=lambda: os._exit(70)):
         print("ready", flush=True)
         await asyncio.Event().wait()

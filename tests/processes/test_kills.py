@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import select
@@ -16,11 +17,19 @@ from pathlib import Path
 
 import pytest
 
-from outlive import Engine, HookNotFound, Run
+from outlive import Engine, HookNotFound, Run, Workflow
 from outlive.model.ids import step_id
 from outlive.stores.sqlite import SQLiteStore
 
-from .program import acts, blocks_for_good, long_run, mixed
+from .program import (
+    acts,
+    blocks_all_threads,
+    blocks_for_a_while,
+    blocks_for_good,
+    blocks_in_a_step,
+    long_run,
+    mixed,
+)
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("OUTLIVE_KILLS") or (12 if "OUTLIVE_REPLAY_ALWAYS" in os.environ else 100))
@@ -138,6 +147,46 @@ async def test_a_frozen_process_writes_nothing_when_it_comes_back(fleet: Fleet) 
         await again.result(timeout=60)
         assert await log_of(client, run) == log
         assert await audit(client) == []
+
+
+@pytest.mark.parametrize("blocks", [blocks_for_a_while, blocks_in_a_step, blocks_all_threads])
+async def test_b8_whoever_blocks_beyond_the_lease_keeps_it(
+    fleet: Fleet, blocks: Workflow[[float], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat has a thread and a connection of its own, so nothing that blocks is run twice."""
+    monkeypatch.setenv("BLOCK_LIMIT", "60")
+    async with Engine(fleet.url, worker=False) as client:
+        fleet.add(lease=0.5)
+        fleet.add(lease=0.5)
+        run = await client.start(blocks, 1.5)
+        await run.result(timeout=60)
+        assert [event.kind for event in await run.events()][-1] == "run_completed"
+        assert {event.epoch for event in await run.events()} <= {0, 1}
+        assert await audit(client) == []
+    assert max(Counter(step for step, _ in fleet.lines("begin")).values()) == 1
+
+
+async def test_b4_a_worker_frozen_again_and_again_never_writes_what_is_not_its_own(fleet: Fleet) -> None:
+    async with Engine(fleet.url, worker=False) as client:
+        frozen = fleet.add(lease=0.4)
+        other = fleet.add(lease=0.4)
+        runs = [await client.start(acts, 40) for _ in range(3)]
+        for _ in range(10):
+            frozen.send_signal(signal.SIGSTOP)
+            noted = len(fleet.lines("end"))
+            ended = asyncio.gather(*(run.result(timeout=60) for run in runs))
+            # beyond the lease: the other one takes over and goes on, unless the frozen one sits on SQLite's own lock
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(fleet.noted("end", noted + 3), 3)
+            ended.cancel()
+            await asyncio.gather(ended, return_exceptions=True)
+            frozen.send_signal(signal.SIGCONT)
+            frozen, other = other, frozen
+        assert [await run.result(timeout=60) for run in runs] == [1600] * 3
+        assert await audit(client) == []
+        for run in runs:
+            log = await log_of(client, run)
+            assert log.count("step_completed") == 80
 
 
 async def test_r28_a_worker_that_a_body_blocks_for_good_ends_and_others_go_on(fleet: Fleet) -> None:
