@@ -171,25 +171,25 @@ class Machine:
         trace: Callable[[], str] | None = None,
         make_handle: Callable[[RunId], object] = lambda run: run,
     ) -> None:
-        self.run = run
-        self.link = link
+        self.run: RunId = run
+        self.link: int = link
         self.workflow: str = created.workflow
         self.parent: ev.Parent | None = created.parent
         self.started_at: float = 0.0
         self.seed: Seed = Seed(created.seed)
-        self.codec = codec
-        self.guard = guard
+        self.codec: Codec = codec
+        self.guard: Guard = guard
         self.loop: DeterministicLoop = DeterministicLoop(self, guard, first_order=self.seed.first_order())  # type: ignore[abstract]  # what it refuses is put into the class afterwards
         self.loop.on_exception = self._on_exception
         self.open: dict[int, Open] = {}
         self.issued: list[Issued] = []
         self.replaying: bool = False
         self.ended: bool = False
-        self.make_handle = make_handle
+        self.make_handle: Callable[[RunId], object] = make_handle
         self.unretrieved: list[str] = []
         self.fresh_markers: list[str] = []
         """Patches that a replay met beyond all that the log records: their markers are still to be written."""
-        self.bind_self = bind
+        self.bind_self: Callable[[tuple[object, ...], Mapping[str, object]], dict[str, object]] = bind
         """The workflow's arguments for its next link."""
         self._created = created
         self._body = body

@@ -148,15 +148,15 @@ class HotRun:
         """``fresh``: the last event of ``log`` has never been shown to a body."""
         first = log[0].event
         assert isinstance(first, ev.RunCreated), "a log begins with run_created"
-        self.owner = owner
-        self.run = run
-        self.link = link
-        self.epoch = epoch
-        self.root = root
+        self.owner: Owner = owner
+        self.run: RunId = run
+        self.link: int = link
+        self.epoch: int = epoch
+        self.root: RunId = root
         self.seq: int = log[-1].seq
         self.time: float = log[-1].time
         """Log time."""
-        self.created = first
+        self.created: ev.RunCreated = first
         self.log: list[ev.Recorded] = log
         """What the machine is built from; kept while it is, or for ever in the test mode that rebuilds it."""
         self.shown: int = self.seq - 1 if fresh else self.seq

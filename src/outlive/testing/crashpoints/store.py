@@ -48,8 +48,8 @@ class MortalStore:
     def __init__(self, inner: Store, *, dies: CrashPoint | None, on_death: Callable[[], None]) -> None:
         self.inner = inner
         self.one_clock: bool = inner.one_clock
-        self.commits = 0
-        self.dead = False
+        self.commits: int = 0
+        self.dead: bool = False
         self._dies = dies
         self._on_death = on_death
         self._workers: list[WorkerId] = []
