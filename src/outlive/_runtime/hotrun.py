@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, assert_never, cast
+from typing import Final, assert_never, cast
 
 from outlive._codec import Codec
 from outlive._core.context import emit
@@ -19,27 +19,22 @@ from outlive._core.machine import Machine, NeverIdle, Open
 from outlive._core.signals import Blocked, Discarded, Diverged, Undecodable
 from outlive._runtime import ahead
 from outlive._runtime.ahead import Ahead
-from outlive._runtime.executor import Executor
-from outlive._runtime.journal import Journal
+from outlive._runtime.leaving import Leaving
+from outlive._runtime.owner import Owner
 from outlive._runtime.steps import Steps
-from outlive._runtime.timers import Alarm, Timers
+from outlive._runtime.timers import Alarm
 from outlive._runtime.waits import Waits
-from outlive._runtime.watchdog import Watchdog
 from outlive.model import commands as cmd
 from outlive.model import entries as en
 from outlive.model import events as ev
 from outlive.model.appending import IDLE
 from outlive.model.commands import CallStep, Command, StartWait
 from outlive.model.ids import RunId, TokenHash
-from outlive.stores.protocol import Clock
 
 log: Final = logging.getLogger("outlive.worker")
 
 MAX_PROPOSALS: Final = 1_000
 """Events of one run in one commit."""
-SOON: Final = 10.0
-"""Times the linger."""
-MANY_OPEN: Final = 64
 BLOCKED_REPORT: Final = (
     "the body kept its worker's loop past the block limit without awaiting; put blocking or heavy work into a step. "
     "After mending it: outlive wake RUN"
@@ -65,40 +60,11 @@ _STAYS: Final = _FACTS | {ev.Marker}
 _NO_OPEN: Final[dict[int, Open]] = {}
 
 
-class Owner(Protocol):
-    """What a hot run needs of its worker."""
-
-    journal: Journal
-    timers: Timers
-    executor: Executor
-    watchdog: Watchdog
-    clock: Clock
-    goes_ahead: bool
-    replay_always: bool
-
-    def linger(self) -> float: ...
-    def chance(self) -> float: ...
-    def build(self, hot: HotRun) -> Machine: ...
-    def new_run(self, command: cmd.StartChild, parent: HotRun) -> en.NewRun: ...
-    def next_link(self, hot: HotRun, outcome: ev.RunContinued) -> en.NewRun: ...
-    def reload(self, hot: HotRun, why: BaseException) -> None: ...
-    def gone(self, hot: HotRun) -> None: ...
-    def ended(self, hot: HotRun, outcome: ev.RunOutcome) -> None: ...
-    def continued(self, hot: HotRun, events: tuple[ev.Recorded, ...]) -> None: ...
-    def fingerprint(self) -> str: ...
-    def lost(self, hot: HotRun) -> None: ...
-    def told(self, runs: tuple[RunId, ...]) -> None: ...
-    def poke(self) -> None: ...
-    def parked(self, hot: HotRun) -> None: ...
-    def acquitted(self, run: RunId) -> None: ...
-
-
 class HotRun:
     """One owned run. Everything here happens in callbacks of the worker's loop, one at a time."""
 
     __slots__ = (
         "_ack",
-        "_activity",
         "_ahead",
         "_alarms",
         "_ending",
@@ -117,6 +83,7 @@ class HotRun:
         "_waits",
         "_watch",
         "_watchdog",
+        "activity",
         "closed",
         "created",
         "dropped",
@@ -184,8 +151,9 @@ class HotRun:
         self._take = False
         self._release = False
         self._alarms: set[Alarm] = set()
-        self._leaving = False
-        self._activity = 0
+        self._leaving = Leaving(self)
+        self.activity: int = 0
+        """Counts what happens to the run, for whoever looks whether something has."""
         self._ending: ev.RunOutcome | None = None
         self._parking = False
 
@@ -252,6 +220,15 @@ class HotRun:
         """What ``patched()`` has answered with True, in the log or on its way there."""
         recorded = {item.event.id for item in self.log if type(item.event) is ev.Marker}
         return frozenset(recorded | {proposal.id for proposal in self._proposals if type(proposal) is ev.Marker})
+
+    @property
+    def in_flight(self) -> bool:
+        """A commit of it is on its way."""
+        return self._in_flight is not None
+
+    def next_due_of(self, ref: int) -> float | None:
+        """When the wait of ``ref`` is over, if it is one."""
+        return self._waits.due_of(ref)
 
     @property
     def open(self) -> dict[int, Open]:
@@ -367,7 +344,7 @@ class HotRun:
 
     def touch(self) -> None:
         """There is something to commit."""
-        self._activity += 1
+        self.activity += 1
         if not self.dropped:
             self._journal.touch(self)
 
@@ -376,7 +353,7 @@ class HotRun:
     def collect(self) -> tuple[en.RunCommit, int] | None:
         if self.dropped or self.rebuilding:
             return None
-        release = self._release and self._quiet()
+        release = self._release and self.quiet
         if self.listening:
             self._record_riders(release=release)
             if self._ahead is None and self._may_go_ahead():
@@ -611,7 +588,8 @@ class HotRun:
 
     # --- leaving -----------------------------------------------------------------------------------------------------
 
-    def _quiet(self) -> bool:
+    @property
+    def quiet(self) -> bool:
         """Nothing in flight, only waits, hooks and other runs ahead: a crash would lose nothing, nor does eviction."""
         return not (
             self._steps.in_flight
@@ -626,33 +604,13 @@ class HotRun:
         )
 
     def consider_leaving(self) -> None:
-        """Leave memory after the linger, unless something happens meanwhile, or soon will: coming back costs more than staying."""
-        if self._leaving or not self._quiet():
-            return
-        linger, now = self.owner.linger(), self.owner.clock.now()
-        due = self._next_due()
-        if due is not None and due < now + SOON * linger:
-            return
-        self._leaving = True
-        mark = self._activity
-        self.at(now + linger, lambda: self._leave(mark))
+        """Leave memory after the linger, unless something happens meanwhile, or soon will."""
+        self._leaving.consider()
 
-    def _next_due(self) -> float | None:
-        """When the run goes on by itself, if that is easily told."""
-        if len(self.open) > MANY_OPEN:
-            return None
-        dues = [self._waits.due_of(ref) if item.retry_at is None else item.retry_at for ref, item in self.open.items()]
-        return min((due for due in dues if due is not None), default=None)
-
-    def _leave(self, mark: int) -> None:
-        self._leaving = False
-        if self.dropped or self._in_flight is not None or not self._quiet():
-            return  # considered again when what is in flight has settled
-        if self._activity != mark:
-            self.consider_leaving()
-        else:
-            self._release = True
-            self.owner.journal.touch(self)
+    def leave(self) -> None:
+        """Give up the claim with the next commit."""
+        self._release = True
+        self._journal.touch(self)
 
     def park_blocked(self) -> None:
         """Its body was stopped (R28)."""
