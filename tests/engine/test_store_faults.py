@@ -147,3 +147,54 @@ async def test_a_hook_disposed_before_it_was_registered_strands_nobody(
     store.broken = False
     async with Engine(store=store, clock=clock, options=virtual_options()) as second:
         assert await second.get_run(run.id).result(timeout=1000) is None
+
+
+class UnsureStore(FailingStore):
+    """Commits, and can't say so: the connection broke, and so did the one that was to read back."""
+
+    unsure = 0
+
+    def commit_now(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome] | None:
+        done = super().commit_now(worker, entries)
+        if self.unsure:
+            self.unsure -= 1
+            raise StoreUnavailable("whether it was written is unknown")
+        return done
+
+
+@step
+async def slow_act(n: int) -> int:
+    await asyncio.sleep(10)
+    record("act", n)
+    return n
+
+
+@workflow
+async def slow_acts() -> list[int]:
+    return [await slow_act(n) for n in range(5)]
+
+
+@pytest.mark.parametrize("after", [1, 11, 21, 41, 51])
+async def test_a_commit_that_happened_unseen_strands_no_run(clock: VirtualClock, after: float) -> None:
+    store = UnsureStore(clock=clock)
+    await store.open()
+    async with Engine(store=store, clock=clock, shutdown_grace=0, options=virtual_options()) as engine:
+        run = await engine.start(slow_acts)
+        await asyncio.sleep(after)
+        store.unsure = 1
+        assert await run.result() == [0, 1, 2, 3, 4]
+        assert await store.audit() == []
+    assert sorted(effects("act")) == [0, 1, 2, 3, 4]
+
+
+async def test_a_start_that_happened_unseen_is_taken_up(clock: VirtualClock) -> None:
+    store = UnsureStore(clock=clock)
+    await store.open()
+    async with Engine(store=store, clock=clock, shutdown_grace=0, options=virtual_options()) as engine:
+        store.unsure = 1
+        with pytest.raises(StoreUnavailable, match="unknown"):
+            await engine.start(acts.options(run_id="unseen"))
+        await asyncio.sleep(30)
+        run = await engine.start(acts.options(run_id="unseen"))
+        assert await run.result() == [0, 1, 2, 3, 4]
+    assert effects("act") == [0, 1, 2, 3, 4]

@@ -53,6 +53,7 @@ def test_no_statement_scans_a_table(connection: apsw.Connection, name: str) -> N
         ("parked", "SEARCH after USING INDEX runs_parked (workflow=? AND fingerprint>?)"),
         ("suspects", "runs_owned (owner=?)"),
         ("free", "runs_owned (owner=?)"),
+        ("owned", "runs_owned (owner=?)"),
         ("knocks", "runs_owned (owner=?)"),
         ("ended", "runs_ended (ended_at<?)"),
         ("pending", "inbox_run (run=? AND token_hash=?)"),

@@ -61,6 +61,8 @@ class Journal:
         self.worker: WorkerId | None = None
         self.failure: StoreUnavailable | None = None
         """Why nothing is accepted now."""
+        self.on_mended: Callable[[], None] = lambda: None
+        """Called when the store can be written again; what it did last may have happened though it said otherwise."""
         self._store = store
         self._dirty: dict[Source, None] = {}
         self._lazy: dict[Source, None] = {}
@@ -206,6 +208,7 @@ class Journal:
     ) -> None:
         if self._down:
             log.warning("the store can be written again")
+            asyncio.get_running_loop().call_soon(self.on_mended)
         self.failure, self._down, self._pause = None, False, FIRST_PAUSE
         for request, outcome in zip(requests, outcomes, strict=False):
             request.then(outcome)

@@ -30,6 +30,7 @@ from outlive.model import commands as cmd
 from outlive.model import entries as en
 from outlive.model import events as ev
 from outlive.model.ids import RunId, WorkerId
+from outlive.model.records import RunRecord
 from outlive.stores.protocol import Clock, Store
 
 log: Final = logging.getLogger("outlive.worker")
@@ -114,6 +115,7 @@ class Worker:
         self._on_hopeless = on_hopeless
         self._random = random.Random()
         self._hatching: dict[RunId, asyncio.Task[None]] = {}
+        self._strays: set[asyncio.Task[None]] = set()
         self._probation: dict[RunId, float] = {}
         """Suspects that have done nothing yet, and until when others wait for them (R31)."""
         self._poke = asyncio.Event()
@@ -135,6 +137,7 @@ class Worker:
 
     async def open(self) -> None:
         await self._join()
+        self.journal.on_mended = self.look_for_strays
         self.watchdog.start()
         self._tasks = [asyncio.get_running_loop().create_task(self._claiming(), name="outlive-claims")]
 
@@ -142,9 +145,10 @@ class Worker:
         """Let running attempts end within ``grace`` seconds, write what is known, give up all claims."""
         self._closing = True
         self._revival.close()
-        for task in (*self._tasks, *self._hatching.values()):
+        tasks = [*self._tasks, *self._hatching.values(), *self._strays]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._hatching.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.executor.close(grace)
         await self.journal.flush()
         self.timers.close()
@@ -364,10 +368,35 @@ class Worker:
         self._remove(hot)
 
     def lost(self, hot: HotRun) -> None:
-        log.warning("run %s belongs to another worker now", hot.run)
+        log.warning("run %s is not as this worker knows it: it belongs to another now, or has gone on unseen", hot.run)
         self._remove(hot)
         self._heartbeat.check()
+        self.look_for_strays()
         self.poke()
+
+    def look_for_strays(self) -> None:
+        """Find runs that are owned and not here: a commit has happened though the store could not say so (rule 4)."""
+        task = asyncio.get_running_loop().create_task(self._gather_strays())
+        self._strays.add(task)
+        task.add_done_callback(self._strays.discard)
+
+    async def _gather_strays(self) -> None:
+        owner = self.id
+        pause = 0.1
+        while not self._closing and self.id == owner:
+            try:
+                for run in await self._store.owned(owner):
+                    record = await self._store.run(run) if not self._knows(run) else None
+                    if record is not None and record.owner == owner and not self._knows(run):
+                        self._hatch(_reclaimed(record))
+                return
+            except StoreError as error:
+                log.warning("can't look for runs that went on unseen, trying again in %.1f s: %s", pause, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+
+    def _knows(self, run: RunId) -> bool:
+        return run in self.hot or run in self._hatching
 
     def told(self, runs: tuple[RunId, ...]) -> None:
         """Messages were put into the inboxes of ``runs`` by a commit of this worker."""
@@ -384,3 +413,17 @@ class Worker:
             del self.hot[hot.run]
             self.acquitted(hot.run)
             self._on_left(hot.run, outcome)
+
+
+def _reclaimed(record: RunRecord) -> en.Claimed:
+    """As if it had been claimed just now."""
+    return en.Claimed(
+        run=record.id,
+        link=record.link,
+        workflow=record.workflow,
+        epoch=record.epoch,
+        seq=record.seq,
+        crashes=record.crashes,
+        root=record.root,
+        takeover=True,
+    )

@@ -257,6 +257,9 @@ class MemoryStore:
         owned = sorted(run for run, kept in self._rows.runs.items() if kept.row.owner == worker)
         return [run for run in owned if self._rows.inbox_waits(run)]
 
+    async def owned(self, worker: WorkerId) -> list[RunId]:
+        return sorted(run for run, kept in self._rows.runs.items() if kept.row.owner == worker)
+
     def changed(self) -> bool:
         return False
 

@@ -117,6 +117,10 @@ class Store(Protocol):
         """Runs that ``worker`` owns and whose inbox isn't empty."""
         ...
 
+    async def owned(self, worker: WorkerId) -> list[RunId]:
+        """All runs that ``worker`` owns."""
+        ...
+
     def changed(self) -> bool:
         """Whether another process may have written since the last call. A hint: True when unsure."""
         ...

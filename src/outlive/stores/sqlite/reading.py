@@ -98,6 +98,10 @@ def knocks(connection: Connection, worker: WorkerId) -> list[RunId]:
     return [run for (run,) in fetch(connection, tuple[RunId], SQL["knocks"], (worker,))]
 
 
+def owned(connection: Connection, worker: WorkerId) -> list[RunId]:
+    return [run for (run,) in fetch(connection, tuple[RunId], SQL["owned"], (worker,))]
+
+
 def _record(
     id: RunId,
     link: int,

@@ -183,6 +183,9 @@ class SQLiteStore:
     async def knocks(self, worker: WorkerId) -> list[RunId]:
         return await self._read(lambda connection: reading.knocks(connection, worker))
 
+    async def owned(self, worker: WorkerId) -> list[RunId]:
+        return await self._read(lambda connection: reading.owned(connection, worker))
+
     def changed(self) -> bool:
         opened = self._use()
         return self._guarded(opened.changed)

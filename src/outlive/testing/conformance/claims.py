@@ -150,6 +150,13 @@ class ClaimConformance(WorldFixtures):
         world.append("r1", sleep_until(world.clock.now()), release=True)
         assert [c.epoch for c in world.claim().runs] == [2]
 
+    def test_a_worker_can_ask_what_it_owns(self, world: World) -> None:
+        world.start("r1", "r2", "r3")
+        world.append("r2", sleep_until(9e9), release=True)
+        world.append("r3", completed())
+        assert world.do(world.store.owned(W1)) == ["r1"]
+        assert world.do(world.store.owned(W2)) == []
+
     # --- dead workers ---
 
     def test_the_runs_of_a_dead_worker_are_taken_over(self, world: World) -> None:

@@ -157,6 +157,9 @@ class MortalStore:
             await _nothing()
         return claims
 
+    async def owned(self, worker: WorkerId) -> list[RunId]:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.owned(worker)))
+
     # --- reading ---
 
     async def knocks(self, worker: WorkerId) -> list[RunId]:

@@ -1,0 +1,1 @@
+SELECT id FROM runs WHERE owner = ?1 ORDER BY id
