@@ -118,7 +118,9 @@ def apart(node: Node, different: Iterator[float]) -> Node:
 class Play:
     """Runs a program. What differs between a workflow body and plain asyncio is given."""
 
-    def __init__(self, hook: Any, retried: Callable[[str, float], Any]) -> None:
+    def __init__(self, hook: Any, retried: Callable[[str, float], Any], pace: float = 1.0) -> None:
+        """Steps take ``pace`` times the seconds that are written; waits take what is written."""
+        self.pace = pace
         self.told: list[str] = []
         self.hook = hook
         self.retried = retried
@@ -142,13 +144,13 @@ class Play:
     # --- leaves ---
 
     async def do_step(self, node: Node) -> str:
-        return await work("step", node.seconds)
+        return await work("step", node.seconds * self.pace)
 
     async def do_retried(self, node: Node) -> str:
-        return str(await self.retried("third", node.seconds))
+        return str(await self.retried("third", node.seconds * self.pace))
 
     async def do_failing(self, node: Node) -> str:
-        return await refuse("step", node.seconds)
+        return await refuse("step", node.seconds * self.pace)
 
     async def do_sleep(self, node: Node) -> str:
         return await sleep(node.seconds, "slept")
@@ -197,7 +199,7 @@ class Play:
         try:
             return await self.do(node.parts[0])
         finally:
-            self.told.append(await work("cleaned", node.seconds / 16))
+            self.told.append(await work("cleaned", node.seconds * self.pace / 16))
 
     async def do_cancelled(self, node: Node) -> str:
         task = asyncio.create_task(self.do(node.parts[0]))
@@ -215,7 +217,7 @@ class Play:
     async def do_generator(self, node: Node) -> str:
         async def some() -> AsyncIterator[str]:
             yield await self.do(node.parts[0])
-            yield await work("second", node.seconds)
+            yield await work("second", node.seconds * self.pace)
 
         return " ".join([value async for value in some()])
 
@@ -241,7 +243,7 @@ class Play:
 
     async def do_named_race(self, node: Node) -> str:
         named = {f"part{number}": self.do(part) for number, part in enumerate(node.parts)}
-        return str(await race(**named, step=work("racing", node.seconds)))
+        return str(await race(**named, step=work("racing", node.seconds * self.pace)))
 
     async def do_wait_first(self, node: Node) -> str:
         tasks = [asyncio.create_task(self.do(part)) for part in node.parts]

@@ -17,6 +17,7 @@ from outlive import Engine, HookNotFound, Run, create_hook, workflow
 from outlive._core.guard import Guard, GuardMode
 from outlive._core.waiting import Durable
 from outlive._runtime.replaying import replay
+from outlive.model.events import Recorded
 from outlive.model.records import REF_TRANSITIONS, RefStatus
 from outlive.stores.memory import MemoryStore
 from outlive.testing.clock import VirtualTimeLoop, virtual_options
@@ -28,8 +29,8 @@ EXAMPLES = int(os.environ.get("OUTLIVE_ORACLE", "200"))
 
 
 @workflow
-async def played(program: Node) -> list[str]:
-    return await Play(create_hook(token="hook"), work_at_the_third_try).all_of(program)
+async def played(program: Node, pace: float) -> list[str]:
+    return await Play(create_hook(token="hook"), work_at_the_third_try, pace).all_of(program)
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,11 @@ class PlainHook:
         return given[0]
 
 
-async def on_plain_asyncio(program: Node, world: World) -> list[str]:
+async def on_plain_asyncio(program: Node, world: World, pace: float = 1.0) -> list[str]:
     loop = asyncio.get_running_loop()
     begun = loop.time()
     hook = PlainHook()
-    main = loop.create_task(Play(hook, tried_three_times).all_of(program))
+    main = loop.create_task(Play(hook, tried_three_times, pace).all_of(program))
     for number, at in enumerate(world.payloads):
         loop.call_at(begun + at, hook.give, number)
     if world.cancel is not None:
@@ -143,10 +144,13 @@ class Lives:
         await self.engine.open()
 
 
-async def on_the_engine(program: Node, world: World, *, evicted: bool = False) -> list[str]:
+async def on_the_engine(
+    program: Node, world: World, *, evicted: bool = False, pace: float = 1.0, calm: list[float] | None = None
+) -> list[str]:
+    """``calm``: filled with moments, from the beginning, at which nothing is in flight and every wait is recorded."""
     lives = Lives(evicted=evicted)
     await lives.begin()
-    run = await lives.engine.start(played.options(run_id="run"), program)
+    run = await lives.engine.start(played.options(run_id="run"), program, pace)
     loop, begun = asyncio.get_running_loop(), asyncio.get_running_loop().time()
 
     async def at(when: float, act: Callable[[], Coroutine[Any, Any, object]]) -> None:
@@ -170,14 +174,33 @@ async def on_the_engine(program: Node, world: World, *, evicted: bool = False) -
     # deaths and what comes from outside take turns, so that nobody asks a dead engine
     await asyncio.gather(*coming)
     result = await lives.engine.get_run(run.id).result(timeout=100_000)
-    await well_formed(lives, run)
+    log = await lives.store.log(run.id, 1)
+    if calm is not None:
+        calm += calm_moments(log)
+    await well_formed(lives, run, log)
     await lives.engine.close()
     return result
 
 
-async def well_formed(lives: Lives, run: Run[list[str]]) -> None:
+def calm_moments(log: Sequence[Recorded]) -> list[float]:
+    """In the middle of long pauses. A wait is recorded a second after its issue (R16), and a retry when it is decided."""
+    begun = log[0].time
+    busy = sorted((recorded.time - begun, recorded.time - begun) for recorded in log)
+    for recorded in log:
+        started = getattr(recorded.event, "started", None)
+        if started is not None:
+            busy.append((started - begun, recorded.time - begun))
+    calm: list[float] = []
+    until = 0.0
+    for start, end in sorted(busy):
+        if start - until > 2.5:
+            calm.append((until + 1.25 + start) / 2)
+        until = max(until, end)
+    return calm
+
+
+async def well_formed(lives: Lives, run: Run[list[str]], log: Sequence[Recorded]) -> None:
     """The log is dense, ends once, no ref ends twice, and today's code replays it."""
-    log = await lives.store.log(run.id, 1)
     assert [recorded.seq for recorded in log] == list(range(1, len(log) + 1))
     assert [recorded.time for recorded in log] == sorted(recorded.time for recorded in log)
     status: dict[int, RefStatus] = {}
@@ -232,3 +255,21 @@ def test_a_workflow_whose_workers_die_comes_to_an_end_that_its_log_explains(prog
     """A step in flight begins anew, so what is late may be another; but a log is a log."""
     note(str(program))
     virtually(on_the_engine(program, world))
+
+
+QUICK = 0.01
+
+
+@pytest.mark.slow
+@SETTINGS
+@given(program=programs, world=worlds, which=st.sets(st.integers(0, 9), min_size=1, max_size=4))
+def test_deaths_in_calm_moments_change_nothing(program: Node, world: World, which: set[int]) -> None:
+    """No step is in flight and every wait is recorded, so there is nothing that a new life could do otherwise."""
+    note(str(program))
+    expected = same(virtually(on_plain_asyncio(program, world, QUICK)))
+    calm: list[float] = []
+    assert same(virtually(on_the_engine(program, world, pace=QUICK, calm=calm))) == expected
+    deaths = tuple(moment for number, moment in enumerate(calm) if number in which)
+    note(f"deaths at {deaths}")
+    deadly = World(world.payloads, world.cancel, deaths)
+    assert same(virtually(on_the_engine(program, deadly, pace=QUICK))) == expected
