@@ -107,17 +107,13 @@ async def hook(engine: Engine, size: int) -> Figures:
 
 
 async def timers(engine: Engine, size: int) -> Figures:
-    async def sleeper() -> tuple[Run[None], float]:
+    async def lateness() -> float:
         handle = await engine.start(sleeps, 5.0)
+        begun = time.perf_counter()
         await handle.result()
-        return handle, time.time()
+        return time.perf_counter() - begun - 5.0
 
-    ended = await asyncio.gather(*(sleeper() for _ in range(size)))
-    late: list[float] = []
-    for handle, at in ended:
-        [due] = [event.data["due"] for event in await handle.events() if event.kind == "wait_completed"]
-        late.append(at - due)
-    return {"value": max(late)}
+    return {"value": max(await asyncio.gather(*(lateness() for _ in range(size))))}
 
 
 async def races(engine: Engine, size: int) -> Figures:
