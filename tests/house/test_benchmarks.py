@@ -22,7 +22,8 @@ def test_a_quick_run_measures_what_it_is_asked_for(tmp_path: Path) -> None:
     found = json.loads(figures.read_text())
     assert found["limits"]["ceiling"] > 0
     assert all(row["outlive"] > 0 for row in found["rows"])
-    assert "1,000 runs x 5 steps" in done.stdout
+    assert "20 runs x 5 steps" in done.stdout
+    assert "(missed)" not in done.stdout, "targets are for full sizes"
 
 
 def test_a_workload_that_is_not_there_is_told() -> None:
