@@ -20,7 +20,9 @@ from outlive._core.context import (
 )
 from outlive._core.hooks import Hook, create_hook
 from outlive._core.registry import registry as _registry
+from outlive._core.streams import Writable, get_writable, progress
 from outlive._core.waiting import race, sleep
+from outlive._core.webhooks import Response, Webhook, WebhookRequest, create_webhook
 from outlive.engine import Engine
 from outlive.errors import (
     ConfigurationError,
@@ -48,6 +50,7 @@ from outlive.errors import (
 )
 from outlive.handles import HookDefinition, HookHandle, Run, RunEvent, RunInfo, define_hook, resume_hook
 from outlive.model.records import RunStatus
+from outlive.readers import Readable, StreamInfo, StreamItem, StreamReset
 from outlive.scripts import get_run, run, start
 
 register: Final = _registry.types.register
@@ -66,7 +69,9 @@ __all__ = [
     "NotInWorkflow",
     "OutliveError",
     "PayloadInvalid",
+    "Readable",
     "ReplayDivergence",
+    "Response",
     "RetryableError",
     "Run",
     "RunCancelled",
@@ -85,18 +90,27 @@ __all__ = [
     "StepMetadata",
     "StepTimeout",
     "StoreUnavailable",
+    "StreamInfo",
+    "StreamItem",
+    "StreamReset",
+    "Webhook",
+    "WebhookRequest",
     "Workflow",
     "WorkflowBlocked",
     "WorkflowMetadata",
+    "Writable",
     "continue_as_new",
     "create_hook",
+    "create_webhook",
     "define_hook",
     "get_logger",
     "get_run",
     "get_step_metadata",
     "get_workflow_metadata",
+    "get_writable",
     "now",
     "patched",
+    "progress",
     "race",
     "register",
     "resume_hook",

@@ -8,11 +8,12 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextvars import Token
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, cast
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw
@@ -26,6 +27,8 @@ from outlive._core.guard import Guard, GuardMode
 from outlive._core.hooks import Hook
 from outlive._core.registry import Registry, registry
 from outlive._core.seeds import hash_token
+from outlive._core.streams import Writable, check_name
+from outlive._core.webhooks import Webhook, WebhookRequest, WebhookUrl
 from outlive._runtime import versions
 from outlive._runtime.location import default_url
 from outlive.errors import ConfigurationError, RunNotFound, RunParked, StoreCorrupt
@@ -35,6 +38,9 @@ from outlive.model import events as ev
 from outlive.model.events import Payload
 from outlive.model.ids import RunId
 from outlive.model.records import RunRecord, RunStatus
+from outlive.model.streams import Chunk, StreamRecord, decode_reset
+from outlive.model.webhooks import GONE, SECRET_HEADERS, Answer, Reply, WebhookSettings, decode_answer, encode
+from outlive.readers import Readable, StreamInfo, StreamItem, StreamReset, stream_source
 from outlive.stores.protocol import Clock, RunFilter, Store
 
 if TYPE_CHECKING:
@@ -45,6 +51,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+DEFAULT_BASE_URL: Final = "http://localhost:8000"
+MOST_REQUESTS: Final = 1_000
+"""Requests that may wait for one webhook."""
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9_:@-][A-Za-z0-9_.:@-]{0,254}")
 _starts_in_step: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("outlive_starts")
 
@@ -64,6 +73,8 @@ class Engine:
         worker: Whether this engine executes runs; without, it starts them and reads results.
         durability: ``"power"``: an acknowledged fact survives loss of power. ``"process"``: it survives the death of the process.
         guard: ``"strict"`` (default under pytest), ``"cheap"`` (default elsewhere) or ``"off"``; also ``$OUTLIVE_GUARD``. See ``docs/guard.md``.
+        base_url: Where the world reaches this engine, or a server beside it: what the URLs of webhooks begin with. Unset:
+            ``$OUTLIVE_BASE_URL``, else ``http://localhost:8000``.
         shutdown_grace: Seconds that running steps get to end when the engine closes.
         store: An open store of your own, instead of ``url``.
         only: Work on this run and its descendants alone.
@@ -78,6 +89,7 @@ class Engine:
         worker: bool = True,
         durability: Literal["power", "process"] = "power",
         guard: str | None = None,
+        base_url: str | None = None,
         shutdown_grace: float = 5.0,
         options: WorkerOptions | None = None,
         registry: Registry = registry,
@@ -93,6 +105,7 @@ class Engine:
         self._durability: Literal["power", "process"] = durability
         self._guard = Guard(GuardMode(guard or os.environ.get("OUTLIVE_GUARD") or _usual_guard()))
         self._grace = shutdown_grace
+        self.base_url: str = _base_url(base_url or os.environ.get("OUTLIVE_BASE_URL") or DEFAULT_BASE_URL)
         self._options = options
         self._works = worker
         self._on_hopeless = on_hopeless
@@ -124,6 +137,7 @@ class Engine:
         self._journal = Journal(store)
         base = contextvars.copy_context()
         base.run(ambient.set, self)
+        base.run(stream_source.set, self)
         if self._works:
             self._worker = Worker(
                 store=store,
@@ -137,6 +151,8 @@ class Engine:
                 make_handle=lambda run: Run[Any](run, self),
                 on_left=self._run_left,
                 on_hopeless=self._on_hopeless,
+                on_news=self._news,
+                base_url=self.base_url,
                 root=self._only,
             )
             await self._worker.open()
@@ -163,6 +179,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         await self.open()
         self._token = ambient.set(self)
+        self._stream_token = stream_source.set(self)
         return self
 
     async def __aexit__(
@@ -170,6 +187,7 @@ class Engine:
     ) -> None:
         if self._token is not None:
             ambient.reset(self._token)
+            stream_source.reset(self._stream_token)
             self._token = None
         await self.close()
 
@@ -316,6 +334,80 @@ class Engine:
         if isinstance(outcome, en.Refused):
             raise outcomes.hook_refused(outcome.reason)
 
+    # --- webhooks ----------------------------------------------------------------------------------------------------
+
+    async def webhook(self, token: str) -> WebhookSettings | None:
+        """What is known of the open webhook with ``token``; None if there is none, which may be because it has ended.
+
+        A hook that is no webhook has no URL, whatever its token: it is not found here.
+        """
+        record = await self.store.hook(hash_token(token))
+        return None if record is None else record.webhook
+
+    async def accept_request(self, token: str, payload: Payload, *, key: str, reply: Reply) -> en.Accepted | en.Refused:
+        """Take in the request of a webhook: once this returns ``Accepted`` it is durable.
+
+        Raises:
+            StoreUnavailable: It was not taken in.
+        """
+        message = en.Message(
+            kind="payload",
+            token_hash=hash_token(token),
+            payload=payload,
+            key=key,
+            reply=encode(reply) if key else "",
+            limit=MOST_REQUESTS,
+        )
+        outcome = await self.journal.request(message, then=self._told)
+        if isinstance(outcome, en.Rejected):
+            raise StoreCorrupt(f"the request could not be written: {outcome.reason}")
+        assert isinstance(outcome, en.Accepted | en.Refused), f"{outcome} is not the outcome of a message"
+        return outcome
+
+    async def await_answer(self, run: RunId, request: str) -> Answer | None:
+        """What the run answers; None if it never will."""
+        notices = self._notices
+        assert notices is not None, "an open engine has notices"
+        while True:
+            news = {request: notices.wait(request), run: notices.wait(run)}
+            try:
+                answer = await self.store.answer(request)
+                if answer is not None:
+                    return decode_answer(answer) if answer != GONE else None
+                await asyncio.wait(news.values(), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for about, changed in news.items():
+                    notices.leave(about, changed)
+                    changed.cancel()
+
+    # --- streams -----------------------------------------------------------------------------------------------------
+
+    async def read_stream(self, run: RunId, name: str, start: int, reader: Readable) -> AsyncIterator[StreamItem]:
+        """What :class:`~outlive.readers.Readable` iterates over."""
+        from outlive._runtime.reading import StreamReading
+
+        check_name(name)
+        self.store  # noqa: B018  # says what is wrong when it is not open
+        assert self._notices is not None, "an open engine has notices"
+        reading = StreamReading(self.store, self._notices, run, name, start=start)
+        async for chunk in reading.chunks():
+            yield StreamItem(index=chunk.index, time=_when(chunk.time), value=self._chunk_value(chunk))
+        reader.reason = reading.reason
+
+    def _chunk_value(self, chunk: Chunk) -> object:
+        if chunk.kind == "bytes":
+            return chunk.data
+        if chunk.kind == "reset":
+            return StreamReset(decode_reset(chunk.data).since)
+        return self.codec.decode(Raw(chunk.data))
+
+    async def stream_info(self, run: RunId, name: str) -> StreamInfo | None:
+        record = await self.store.stream(run, check_name(name))
+        return None if record is None else _stream(record)
+
+    async def list_streams(self, run: RunId) -> list[StreamInfo]:
+        return [_stream(record) for record in await self.store.streams(run)]
+
     # --- what handles ask (handles.Backend) --------------------------------------------------------------------------
 
     async def await_result(self, run: RunId, timeout: float | None, *, or_parked: bool = False) -> object:
@@ -408,6 +500,11 @@ class Engine:
             else:
                 self._worker.poke()
 
+    def _news(self, about: tuple[str, ...]) -> None:
+        if self._notices is not None:
+            for what in about:
+                self._notices.tell(what)
+
     def _run_left(self, run: RunId, outcome: ev.RunOutcome | None = None) -> None:
         if self._notices is not None:
             self._notices.tell(run, outcome)
@@ -462,6 +559,28 @@ def _new_id(workflow: str, mark: str) -> RunId:
     return RunId("s" + hashlib.blake2b(name.encode(), digest_size=16).hexdigest())
 
 
+def _base_url(given: str) -> str:
+    """Without the slash at its end.
+
+    Raises:
+        ConfigurationError: It is not a URL of http.
+    """
+    parts = urlsplit(given)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ConfigurationError(f"{given!r} can't be a base_url; write https://example.com, with a path if need be")
+    return given.rstrip("/")
+
+
+def _stream(record: StreamRecord) -> StreamInfo:
+    return StreamInfo(
+        name=record.name,
+        length=record.length,
+        closed=record.closed,
+        first_at=_when(record.first_at),
+        last_at=_when(record.last_at),
+    )
+
+
 def _when(epoch: float) -> datetime:
     return datetime.fromtimestamp(epoch, UTC)
 
@@ -488,6 +607,7 @@ def _event(run: RunId, link: int, recorded: ev.Recorded) -> RunEvent:
     data = cast("dict[str, Any]", msgspec.json.decode(ev.encode_event(recorded.event)))
     for hidden in ("type", "ref", "seed"):
         data.pop(hidden, None)
+    _mask_webhook(recorded.event, data)
     data = cast("dict[str, Any]", _masked(data))
     return RunEvent(
         run_id=run,
@@ -500,6 +620,16 @@ def _event(run: RunId, link: int, recorded: ev.Recorded) -> RunEvent:
         epoch=recorded.epoch,
         data=data,
     )
+
+
+def _mask_webhook(event: ev.Event, data: dict[str, Any]) -> None:
+    """The secrets of a webhook, and what proves to it who its callers are."""
+    if isinstance(event, ev.HookCreated) and event.webhook is not None and event.webhook.secrets:
+        data["webhook"]["secrets"] = ["(secret)"] * len(event.webhook.secrets)
+    if isinstance(event, ev.HookReceived | ev.HookDiscarded) and event.payload.request is not None:
+        data["payload"]["request"]["headers"] = [
+            [name, "(secret)" if name in SECRET_HEADERS else value] for name, value in event.payload.request.headers
+        ]
 
 
 def _masked(value: object) -> object:
@@ -521,6 +651,17 @@ def _teach(registry: Registry) -> None:
         types.register(Run, name="outlive:run", encode=_run_id, decode=Run)
         types.register(HookHandle, name="outlive:hook-handle", encode=_token, decode=HookHandle, secret=True)
         types.register(Hook, name="outlive:hook", encode=_token, decode=HookHandle, secret=True)
+        types.register(WebhookUrl, name="outlive:webhook-url", encode=str.__str__, decode=WebhookUrl, secret=True)
+        types.register(
+            WebhookRequest,
+            name="outlive:webhook-request",
+            encode=WebhookRequest.packed,
+            decode=WebhookRequest.unpacked,
+            secret=True,
+        )
+        types.register(Webhook, name="outlive:webhook", encode=_token, decode=HookHandle, secret=True)
+        types.register(Writable, name="outlive:writable", encode=_writable, decode=lambda packed: Writable(*packed))
+        types.register(Readable, name="outlive:readable", encode=_readable, decode=lambda packed: Readable(*packed))
         types.register(Step, name="outlive:step", encode=_name, decode=registry.step)
         types.register(Workflow, name="outlive:workflow", encode=_name, decode=registry.workflow)
 
@@ -531,6 +672,14 @@ def _run_id(run: Run[Any]) -> str:
 
 def _name(code: Step[..., Any] | Workflow[..., Any]) -> str:
     return code.name
+
+
+def _writable(stream: Writable) -> list[str]:
+    return [stream.run_id, stream.name]
+
+
+def _readable(stream: Readable) -> list[str | int]:
+    return [stream.run_id, stream.name, stream.start]
 
 
 def _token(hook: Hook[Any] | HookHandle[Any]) -> str:

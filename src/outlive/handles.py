@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
@@ -13,10 +13,12 @@ from msgspec import Struct
 from outlive._core import others
 from outlive._core.context import current
 from outlive._core.hooks import Hook, create_hook
+from outlive._core.streams import check_name
 from outlive.errors import ConfigurationError, NonDeterminismError
 from outlive.model.events import Payload
 from outlive.model.ids import RunId
 from outlive.model.records import RunStatus
+from outlive.readers import Readable, StreamInfo, StreamItem
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -81,6 +83,9 @@ class Backend(Protocol):
     async def request_termination(self, run: RunId, reason: str) -> bool: ...
     async def info(self, run: RunId) -> RunInfo: ...
     async def events(self, run: RunId, link: int | None) -> list[RunEvent]: ...
+    def read_stream(self, run: RunId, name: str, start: int, reader: Readable) -> AsyncIterator[StreamItem]: ...
+    async def stream_info(self, run: RunId, name: str) -> StreamInfo | None: ...
+    async def list_streams(self, run: RunId) -> list[StreamInfo]: ...
     async def deliver(self, token: str, value: object, payload: Payload | None, kind: object, key: str) -> None: ...
 
 
@@ -188,6 +193,29 @@ class Run(Generic[R]):
         """Its log, of the newest link unless told."""
         _live("events()")
         return await self._engine.events(self.id, link)
+
+    def stream(self, name: str = "default", start: int = 0) -> Readable:
+        """What it has written and will write to a stream: ``async for value in run.stream("tokens")``, from any process.
+
+        Args:
+            name: Which one.
+            start: Index of the first chunk; negative: so many values from the end.
+
+        Raises:
+            ValueError: A stream can't have this name.
+        """
+        check_name(name)
+        return Readable(self.id, name, start, None if current() is not None else self._engine)
+
+    async def stream_info(self, name: str = "default") -> StreamInfo | None:
+        """What is known of a stream; None if nothing was written to it yet."""
+        _live("stream_info()")
+        return await self._engine.stream_info(self.id, name)
+
+    async def list_streams(self) -> list[StreamInfo]:
+        """The streams that were written to, by name."""
+        _live("list_streams()")
+        return await self._engine.list_streams(self.id)
 
     def __repr__(self) -> str:
         return f"<run {self.id}>"

@@ -16,10 +16,12 @@ from msgspec import Raw
 from outlive.errors import ConfigurationError, SchemaVersion, StoreCorrupt, StoreUnavailable, UsageError
 from outlive.model import events as ev
 from outlive.model.entries import Committed, Created
-from outlive.model.ids import RunId
+from outlive.model.ids import RunId, TokenHash
+from outlive.model.records import HookRecord
 from outlive.stores.sqlite import SQLiteStore
 from outlive.stores.sqlite.connection import warn_of_old_sqlite
 from outlive.stores.sqlite.filesystem import kind_of
+from outlive.stores.sqlite.statements import MIGRATIONS
 from outlive.testing.conformance import VirtualClock, World
 from outlive.testing.conformance.world import W1, W2, new_run, step
 
@@ -58,18 +60,37 @@ def opened(path: Path, runner: asyncio.Runner, **options: object) -> None:
     runner.run(store.close())
 
 
+async def _hook(store: SQLiteStore, token_hash: str) -> HookRecord | None:
+    await store.open()
+    try:
+        return await store.hook(TokenHash(token_hash))
+    finally:
+        await store.close()
+
+
 # --- schema ---
 
 
 def test_the_schema_version_is_recorded(path: Path, runner: asyncio.Runner) -> None:
     opened(path, runner)
-    assert apsw.Connection(str(path)).pragma("user_version") == 1
+    assert apsw.Connection(str(path)).pragma("user_version") == len(MIGRATIONS)
+
+
+def test_a_file_of_an_older_outlive_is_migrated_and_keeps_what_it_holds(path: Path, runner: asyncio.Runner) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute(MIGRATIONS[0])
+    connection.pragma("user_version", 1)
+    connection.pragma("application_id", 0x4F75746C)
+    connection.execute("INSERT INTO hooks VALUES ('hash', 'r1', 1, 1, 'name', '', 5.0)")
+    connection.close()
+    found = runner.run(_hook(SQLiteStore(path, clock=VirtualClock()), "hash"))
+    assert found == HookRecord(TokenHash("hash"), RunId("r1"), 1, 1, "name", "", 5.0, 0, None)
 
 
 def test_a_file_of_a_newer_outlive_is_refused_with_both_versions(path: Path, runner: asyncio.Runner) -> None:
     opened(path, runner)
     apsw.Connection(str(path)).pragma("user_version", 7)
-    with pytest.raises(SchemaVersion, match=r"schema version 7, and this Outlive knows versions up to 1.*upgrade"):
+    with pytest.raises(SchemaVersion, match=r"schema version 7, and this Outlive knows versions up to 2.*upgrade"):
         opened(path, runner)
 
 

@@ -180,6 +180,10 @@ class TypeRegistry:
                 if cls.__module__ != "builtins" and natural_name(cls) not in _ALWAYS_KNOWN and cls not in self._names:
                     self._keep(natural_name(cls), cls)
 
+    def reached(self, module: str) -> Mapping[str, object]:
+        """The globals of ``module``, if they were made known."""
+        return self._reached.get(module, {})
+
     def lookup(self, name: str) -> type[object] | None:
         """The known class of that name, or None."""
         known = self._registered.get(name) or _ALWAYS_KNOWN.get(name) or self._found.get(name)

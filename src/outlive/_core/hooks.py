@@ -21,6 +21,7 @@ from outlive._core.waiting import Durable
 from outlive.errors import HookConflict, HookNotFound, NonDeterminismError, OutliveError, PayloadInvalid
 from outlive.model import events as ev
 from outlive.model.commands import DisposeHook, OpenHook
+from outlive.model.webhooks import WebhookSettings
 
 T = TypeVar("T")
 
@@ -38,11 +39,18 @@ class Hook(Generic[T]):
     Payloads that came before anybody awaited are kept, in the order of their acceptance. Each goes to one receiver.
     """
 
-    def __init__(self, machine: Machine, kind: object, token: str | None, metadata: object) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        kind: object,
+        token: str | None,
+        metadata: object,
+        webhook: WebhookSettings | None = None,
+    ) -> None:
         schema = f"{kind.__module__}:{kind.__qualname__}" if isinstance(kind, type) else ""
         encoded = Raw(machine.encode(metadata, "metadata")) if metadata is not None else ev.NOTHING
         # the ref names the token, so it is taken first: a hook begins when it is created (R1)
-        number = len(machine.issued) + 1
+        number = machine.next_ref
         self.token: str = machine.seed.token(number) if token is None else token
         hashed = hash_token(self.token)
         self.ref: int = machine.issue("hook", "", hashed)
@@ -53,7 +61,9 @@ class Hook(Generic[T]):
         self._registered: Future[str | None] = machine.loop.create_future()
         self._conflict: str | None = None
         self._disposed = False
-        command = OpenHook(ref=self.ref, token_hash=hashed, token=token or "", schema=schema, metadata=encoded)
+        command = OpenHook(
+            ref=self.ref, token_hash=hashed, token=token or "", schema=schema, metadata=encoded, webhook=webhook
+        )
         machine.call(command, self._registered, self.ref, target=self)
 
     # --- in a body ---------------------------------------------------------------------------------------------------

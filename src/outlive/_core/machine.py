@@ -137,9 +137,11 @@ class Machine:
         "_recorded",
         "_sweep",
         "_trace",
+        "base_url",
         "bind_self",
         "codec",
         "ended",
+        "find_function",
         "fresh_markers",
         "guard",
         "issued",
@@ -153,6 +155,7 @@ class Machine:
         "seed",
         "started_at",
         "unretrieved",
+        "webhook_bases",
         "workflow",
     )
 
@@ -170,6 +173,9 @@ class Machine:
         recorded: float = math.inf,
         trace: Callable[[], str] | None = None,
         make_handle: Callable[[RunId], object] = lambda run: run,
+        base_url: str = "",
+        webhook_bases: Mapping[int, str] | None = None,
+        find_function: Callable[[str], object] = lambda _name: None,
     ) -> None:
         self.run: RunId = run
         self.link: int = link
@@ -191,6 +197,12 @@ class Machine:
         """Patches that a replay met beyond all that the log records: their markers are still to be written."""
         self.bind_self: Callable[[tuple[object, ...], Mapping[str, object]], dict[str, object]] = bind
         """The workflow's arguments for its next link."""
+        self.base_url: str = base_url
+        """What the URLs of new webhooks begin with."""
+        self.webhook_bases: Mapping[int, str] = webhook_bases or {}
+        """What those in the log begin with, by ref."""
+        self.find_function: Callable[[str], object] = find_function
+        """The function of a module of steps or workflows, by its name."""
         self._created = created
         self._body = body
         self._markers = markers
@@ -460,6 +472,11 @@ class Machine:
             return 0
         self.issued.append(Issued(kind, name, digest, self._trace() if self._trace is not None else ""))
         return len(self.issued)
+
+    @property
+    def next_ref(self) -> int:
+        """What the next command gets."""
+        return len(self.issued) + 1
 
     def put(self, command: Command) -> None:
         self._out.append(command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from outlive._codec import TypeRegistry
@@ -92,6 +93,12 @@ class Registry:
         if found is None:
             raise UnknownWorkflow(f"no step {name!r} is known here; import {name.partition(':')[0]!r} first")
         return found
+
+    def function(self, name: str) -> Callable[..., object] | None:
+        """What stands under ``name`` at the top of a module that defines a step or workflow; nothing is imported for it."""
+        module, _, qualname = name.partition(":")
+        found = self.types.reached(module).get(qualname)
+        return found if isinstance(found, FunctionType) else None
 
     def fingerprint(self) -> str:
         """Changes when the source of any module that defines a step or workflow does, or its set of names (R32)."""

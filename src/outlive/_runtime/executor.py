@@ -9,7 +9,7 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -18,12 +18,27 @@ from outlive._codec import Codec
 from outlive._core.authoring import Step
 from outlive._core.context import StepMetadata, step_metadata
 from outlive._core.registry import Registry
+from outlive._core.streams import PROGRESS_EVERY, step_sink
+from outlive._runtime.streaming import OVER
 from outlive._runtime.threads import Job, StepAbandoned, ThreadPool
-from outlive.errors import FatalError, RetryableError, SerializationError, StepError, StepTimeout, UnknownWorkflow
+from outlive.errors import (
+    FatalError,
+    RetryableError,
+    SerializationError,
+    StepError,
+    StepTimeout,
+    UnknownWorkflow,
+    UsageError,
+)
 from outlive.model.commands import CallStep
 from outlive.model.durations import until
 from outlive.model.ids import RunId, StepId, step_id
+from outlive.model.streams import Piece
+from outlive.model.webhooks import Answer
 from outlive.stores.protocol import Clock
+
+if TYPE_CHECKING:
+    from outlive._runtime.streaming import Streams
 
 T = TypeVar("T")
 
@@ -50,6 +65,19 @@ class Stopped(Struct, frozen=True):
 Ending: TypeAlias = Returned | Raised | Stopped
 
 
+class Writes(Protocol):
+    """The run of an attempt, as far as that may write there."""
+
+    def counts(self, attempt: Attempt) -> bool:
+        """Whether its result would be accepted."""
+        ...
+
+    @property
+    def streams(self) -> Streams: ...
+
+    async def respond(self, request: str, answer: Answer) -> bool: ...
+
+
 class Attempt:
     """One try of a step, in this life of its run. A result is accepted from no other object (R11)."""
 
@@ -59,12 +87,14 @@ class Attempt:
         "cancelled",
         "coroutine",
         "ended",
+        "executor",
         "grace",
         "job",
         "link",
         "number",
         "on_end",
         "overlapping",
+        "progressed",
         "recorded",
         "run",
         "started",
@@ -72,12 +102,14 @@ class Attempt:
         "task",
         "timed_out",
         "timer",
+        "writes",
     )
 
     def __init__(
         self,
         call: CallStep,
         *,
+        writes: Writes,
         run: RunId,
         link: int,
         number: int,
@@ -90,6 +122,10 @@ class Attempt:
         self.number: int = number
         self.overlapping: bool = overlapping
         self.on_end: Callable[[Attempt, Ending], None] = on_end
+        self.writes: Writes = writes
+        self.executor: Executor | None = None
+        self.progressed: float = 0.0
+        """When it last said how far it is."""
         self.step: Step[..., Any] | None = None
         self.began: float = 0.0
         self.started: float = 0.0
@@ -113,6 +149,36 @@ class Attempt:
     def step_id(self) -> StepId:
         """The idempotency key of its step."""
         return step_id(self.run, self.link, self.call.ref, self.call.name)
+
+    # --- what it writes (streams.Sink) ---
+
+    @property
+    def codec(self) -> Codec:
+        assert self.executor is not None, "an attempt that runs was started"
+        return self.executor.codec
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        assert self.executor is not None, "an attempt that runs was started"
+        return self.executor.loop
+
+    async def write(self, stream: str, piece: Piece) -> None:
+        if not self.writes.counts(self):
+            raise UsageError(OVER)
+        await self.writes.streams.write(self.call.ref, stream, piece)
+
+    async def flush(self) -> None:
+        await self.writes.streams.flush()
+
+    async def respond(self, request: str, answer: Answer) -> bool:
+        return await self.writes.respond(request, answer)
+
+    def progress_due(self) -> bool:
+        now = self.loop.time()
+        if now < self.progressed + PROGRESS_EVERY:
+            return False
+        self.progressed = now
+        return True
 
     def metadata(self) -> StepMetadata:
         """What the step can ask for; made when it asks."""
@@ -142,7 +208,7 @@ class Executor:
         threads: int,
     ) -> None:
         self._registry = registry
-        self._codec = codec
+        self.codec: Codec = codec
         self._clock = clock
         self._base = base
         self._cancel_grace = cancel_grace
@@ -150,7 +216,7 @@ class Executor:
         self._queue: deque[Attempt] = deque()
         self._pool: ThreadPool | None = None
         self._threads = threads
-        self._loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._running: set[Attempt] = set()
         self._quiet: list[asyncio.Future[None]] = []
         self._closing = False
@@ -162,9 +228,10 @@ class Executor:
         step = self._registry.steps.get(attempt.call.name)
         if step is None:
             error = UnknownWorkflow(f"no step {attempt.call.name!r} is known here; import the module that defines it")
-            self._loop.call_soon(self._finish, attempt, self._raised(error, fatal=True))
+            self.loop.call_soon(self._finish, attempt, self._raised(error, fatal=True))
             return
         attempt.step = step
+        attempt.executor = self
         self._running.add(attempt)
         if not step.is_async:
             self._begin_in_thread(attempt, step)
@@ -192,7 +259,7 @@ class Executor:
         """Wait up to ``grace`` seconds for what runs, then cancel it. Ends that come now are reported as ever."""
         self._closing = True
         if self._running and grace > 0:
-            quiet: asyncio.Future[None] = self._loop.create_future()
+            quiet: asyncio.Future[None] = self.loop.create_future()
             self._quiet.append(quiet)
             await asyncio.wait([quiet], timeout=grace)
         for attempt in list(self._running):
@@ -212,10 +279,10 @@ class Executor:
             args, kwargs = self._arguments(attempt, step)
             coroutine = step.fn(*args, **kwargs)
         except (SerializationError, TypeError) as error:  # the recorded arguments do not fit today's function
-            self._loop.call_soon(self._end, attempt, self._raised(error, fatal=True))
+            self.loop.call_soon(self._end, attempt, self._raised(error, fatal=True))
             return
         attempt.coroutine = coroutine
-        attempt.task = self._loop.create_task(self._run(attempt, coroutine), context=self._context(attempt))
+        attempt.task = self.loop.create_task(self._run(attempt, coroutine), context=self._context(attempt))
         if attempt.call.options.timeout is not None:
             self._limit(attempt)
 
@@ -278,7 +345,7 @@ class Executor:
 
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
         try:
-            self._loop.call_soon_threadsafe(callback, *args)
+            self.loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:
             pass  # the loop is gone, and with it whoever waits
 
@@ -292,7 +359,7 @@ class Executor:
     def _limit(self, attempt: Attempt) -> None:
         timeout = attempt.call.options.timeout
         if timeout is not None:
-            attempt.timer = self._loop.call_later(timeout, self._time_out, attempt)
+            attempt.timer = self.loop.call_later(timeout, self._time_out, attempt)
 
     def _time_out(self, attempt: Attempt) -> None:
         if not attempt.ended:
@@ -306,7 +373,7 @@ class Executor:
         elif attempt.job is not None and self._pool is not None:
             self._pool.interrupt(attempt.job)
         if attempt.grace is None:
-            attempt.grace = self._loop.call_later(self._cancel_grace, self._give_up, attempt)
+            attempt.grace = self.loop.call_later(self._cancel_grace, self._give_up, attempt)
 
     def _give_up(self, attempt: Attempt) -> None:
         if attempt.job is not None and self._pool is not None:
@@ -336,7 +403,7 @@ class Executor:
 
     def _returned(self, attempt: Attempt, value: object) -> Ending:
         try:
-            return Returned(Raw(self._codec.encode(value, what=f"result of {attempt.call.name}")))
+            return Returned(Raw(self.codec.encode(value, what=f"result of {attempt.call.name}")))
         except SerializationError as error:
             return self._raised(error, fatal=True)  # it would be so again (R10)
 
@@ -363,14 +430,14 @@ class Executor:
         )
 
     def _raised(self, error: BaseException, *, fatal: bool = False, retry_after: float | None = None) -> Raised:
-        return Raised(error, Raw(self._codec.encode_exception(error)), fatal, retry_after)
+        return Raised(error, Raw(self.codec.encode_exception(error)), fatal, retry_after)
 
     # --- what a step sees --------------------------------------------------------------------------------------------
 
     def _arguments(self, attempt: Attempt, step: Step[..., Any]) -> tuple[tuple[object, ...], dict[str, object]]:
         arguments = attempt.call.arguments
         if arguments is None:
-            decoded = self._codec.decode(attempt.call.input)
+            decoded = self.codec.decode(attempt.call.input)
             assert isinstance(decoded, dict), "a step's input is not a set of arguments"
             arguments = cast("dict[str, object]", decoded)
         return step.binder.spread(arguments)
@@ -378,6 +445,7 @@ class Executor:
     def _context(self, attempt: Attempt) -> contextvars.Context:
         context = self._base.copy()
         context.run(step_metadata.set, attempt.metadata)
+        context.run(step_sink.set, attempt)
         return context
 
 

@@ -19,9 +19,11 @@ from outlive._core.machine import Machine, NeverIdle, Open
 from outlive._core.signals import Blocked, Discarded, Diverged, Undecodable
 from outlive._runtime import ahead
 from outlive._runtime.ahead import Ahead
+from outlive._runtime.executor import Attempt
 from outlive._runtime.leaving import Leaving
 from outlive._runtime.owner import Owner
 from outlive._runtime.steps import Steps
+from outlive._runtime.streaming import Streams
 from outlive._runtime.timers import Alarm
 from outlive._runtime.waits import Waits
 from outlive.model import commands as cmd
@@ -30,6 +32,7 @@ from outlive.model import events as ev
 from outlive.model.appending import IDLE
 from outlive.model.commands import CallStep, Command, StartWait
 from outlive.model.ids import RunId, TokenHash
+from outlive.model.webhooks import Answer
 
 log: Final = logging.getLogger("outlive.worker")
 
@@ -40,7 +43,17 @@ BLOCKED_REPORT: Final = (
     "After mending it: outlive wake RUN"
 )
 
-_REGISTRATIONS: Final = frozenset({cmd.OpenHook, cmd.StartChild, cmd.SendToHook, cmd.CancelOther, cmd.SetMarker})
+_REGISTRATIONS: Final = frozenset(
+    {
+        cmd.OpenHook,
+        cmd.StartChild,
+        cmd.SendToHook,
+        cmd.CancelOther,
+        cmd.SendAnswer,
+        cmd.WriteChunk,
+        cmd.SetMarker,
+    }
+)
 """What must be durable before anything else of its activation acts (rule 5)."""
 
 _FACTS: Final = frozenset(
@@ -77,6 +90,7 @@ class HotRun:
         "_proposals",
         "_release",
         "_steps",
+        "_streams",
         "_suspect",
         "_take",
         "_unwatch",
@@ -138,6 +152,7 @@ class HotRun:
         self._journal = owner.journal
         self._waits = Waits(self)
         self._steps = Steps(self, careful=careful)
+        self._streams: Streams | None = None
         self._suspect = careful
         self._proposals: list[en.Proposal] = []
         self._watch: list[en.Watch] = []
@@ -270,11 +285,18 @@ class HotRun:
 
     def _register(
         self,
-        command: cmd.OpenHook | cmd.DisposeHook | cmd.StartChild | cmd.SendToHook | cmd.CancelOther | cmd.SetMarker,
+        command: cmd.OpenHook
+        | cmd.DisposeHook
+        | cmd.StartChild
+        | cmd.SendToHook
+        | cmd.CancelOther
+        | cmd.SendAnswer
+        | cmd.WriteChunk
+        | cmd.SetMarker,
     ) -> None:
         match command:
-            case cmd.OpenHook(ref=ref, token_hash=hashed, token=token, schema=schema, metadata=metadata):
-                self.propose(ev.HookCreated(ref=ref, token_hash=hashed, token=token, schema=schema, metadata=metadata))
+            case cmd.OpenHook():
+                self.propose(_hook_created(command))
             case cmd.DisposeHook(ref=ref):
                 self._take = True
                 self.propose(ev.HookDisposed(ref=ref))
@@ -284,6 +306,10 @@ class HotRun:
                 self.propose(en.SendPayload(ref, digest, hashed, payload))
             case cmd.CancelOther(ref=ref, digest=digest, run_id=target):
                 self.propose(en.RequestCancel(ref, digest, target))
+            case cmd.SendAnswer(ref=ref, digest=digest, request=request, answer=answer):
+                self.propose(en.Respond(ref, digest, request, answer))
+            case cmd.WriteChunk(ref=ref, digest=digest, stream=stream, piece=piece):
+                self.propose(en.WriteStream(ref, digest, stream, piece))
             case cmd.SetMarker(id=patch):
                 self.propose(ev.Marker(id=patch))
             case _:
@@ -342,6 +368,36 @@ class HotRun:
         self._alarms.add(alarm)
         return alarm
 
+    @property
+    def streams(self) -> Streams:
+        """What its steps write; most runs have none."""
+        if self._streams is None:
+            self._streams = Streams(self)
+        return self._streams
+
+    @property
+    def streaming(self) -> bool:
+        """Something that was written to a stream is not durable yet."""
+        return self._streams is not None and self._streams.pending
+
+    def has_written(self, ref: int) -> bool:
+        """Whether the step ``ref`` has written to a stream in this life."""
+        return self._streams is not None and ref in self._streams.wrote
+
+    def _forget_streams(self) -> None:
+        if self._streams is not None:
+            self._streams.forget()
+
+    def counts(self, attempt: Attempt) -> bool:
+        """Whether the result of ``attempt`` would be accepted, and so what it writes (executor.Writes)."""
+        return not self.dropped and self._steps.counts(attempt)
+
+    async def respond(self, request: str, answer: Answer) -> bool:
+        """A step answers the caller of a webhook."""
+        outcome = await self._journal.request(en.AnswerRequest(request, answer))
+        self.owner.news((request,))
+        return isinstance(outcome, en.Answered) and outcome.first
+
     def touch(self) -> None:
         """There is something to commit."""
         self.activity += 1
@@ -360,7 +416,7 @@ class HotRun:
                 self._go_ahead()
                 if self.rebuilding:
                     return None
-        special = self._take or release or bool(self._watch or self._unwatch or self._ack)
+        special = self._take or release or self.streaming or bool(self._watch or self._unwatch or self._ack)
         if not (self._proposals or special):
             return None
         proposals = tuple(self._proposals[:MAX_PROPOSALS])
@@ -428,6 +484,7 @@ class HotRun:
             take=self._take and not self._parking,
             judge=self._judge if self._take else None,
             ack=tuple(self._ack),
+            streams=self.streams.take() if self.streaming else (),
             release=release and not self._proposals,
             undelivered=self._undelivered() if isinstance(ending, ev.RunContinued) else (),
             next_link=self.owner.next_link(self, ending) if isinstance(ending, ev.RunContinued) else None,
@@ -453,6 +510,8 @@ class HotRun:
         self._watch[:0] = commit.watch
         self._unwatch[:0] = commit.unwatch
         self._ack[:0] = commit.ack
+        if commit.streams:
+            self.streams.put_back(commit.streams)
         self._take = self._take or commit.take
         self._release = self._release or commit.release
         self._held[:0] = self._held_in_flight
@@ -493,6 +552,12 @@ class HotRun:
         gone, self._ahead = self._ahead, None
         if outcome.ended_watches:
             self.owner.told(outcome.ended_watches)
+        if outcome.answered:
+            self.owner.news(outcome.answered)
+        if commit.streams:
+            self.streams.stand()
+        if commit.streams or outcome.wrote:
+            self.owner.news((streams_of(self.run),))
         last = type(commit.proposals[-1]) if commit.proposals else None
         if last is ev.RunParked:
             self.drop()
@@ -599,6 +664,7 @@ class HotRun:
             or self._watch
             or self._unwatch
             or self._ack
+            or self.streaming
             or not self.listening
             or any(type(proposal) not in (ev.WaitCreated, ev.WaitCancelled) for proposal in self._proposals)
         )
@@ -623,6 +689,7 @@ class HotRun:
         self._parking = True
         self._ahead = None
         self._steps.cancel_all()
+        self._forget_streams()
         self._forget_machine()
         self._proposals.clear()
         self._waits.clear()
@@ -647,12 +714,29 @@ class HotRun:
                 alarm.cancel()
             self._alarms.clear()
             self._steps.forget()
+            self._forget_streams()
             self._forget_machine()
 
     def _forget_machine(self) -> None:
         if self.machine is not None:
             drop(self.machine)
             self.machine = None
+
+
+def streams_of(run: RunId) -> str:
+    """Under which name news of the streams of ``run`` are told."""
+    return f"streams of {run}"
+
+
+def _hook_created(command: cmd.OpenHook) -> ev.HookCreated:
+    return ev.HookCreated(
+        ref=command.ref,
+        token_hash=command.token_hash,
+        token=command.token,
+        schema=command.schema,
+        metadata=command.metadata,
+        webhook=command.webhook,
+    )
 
 
 def _size(proposals: Sequence[en.Proposal]) -> int:

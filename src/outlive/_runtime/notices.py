@@ -29,7 +29,7 @@ class Notices:
         self._store = store
         self._worker = worker
         self._look_every = look_every
-        self._waiting: dict[RunId, dict[asyncio.Future[RunOutcome | None], None]] = {}
+        self._waiting: dict[str, dict[asyncio.Future[RunOutcome | None], None]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -40,21 +40,24 @@ class Notices:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def wait(self, run: RunId) -> asyncio.Future[RunOutcome | None]:
-        """Register first, then check, then await (rule 7): done when ``run`` may have changed, with how it ended if that is known."""
+    def wait(self, about: str) -> asyncio.Future[RunOutcome | None]:
+        """Register first, then check, then await (rule 7): done when something may have changed.
+
+        ``about`` is a run, which gives how it ended if that is known, or whatever else news are told of.
+        """
         changed: asyncio.Future[RunOutcome | None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(run, {})[changed] = None
+        self._waiting.setdefault(about, {})[changed] = None
         return changed
 
-    def leave(self, run: RunId, changed: asyncio.Future[RunOutcome | None]) -> None:
+    def leave(self, about: str, changed: asyncio.Future[RunOutcome | None]) -> None:
         """Nobody waits for ``changed`` any more."""
-        waiting = self._waiting.get(run)
+        waiting = self._waiting.get(about)
         if waiting is not None and waiting.pop(changed, self) is None and not waiting:
-            del self._waiting[run]
+            del self._waiting[about]
 
-    def tell(self, run: RunId, outcome: RunOutcome | None = None) -> None:
-        """``run`` has changed; it ended with ``outcome``, if that is known here."""
-        for changed in self._waiting.pop(run, ()):
+    def tell(self, about: str, outcome: RunOutcome | None = None) -> None:
+        """It has changed; a run ended with ``outcome``, if that is known here."""
+        for changed in self._waiting.pop(about, ()):
             if not changed.done():
                 changed.set_result(outcome)
 
@@ -71,6 +74,6 @@ class Notices:
             if changed and self._worker is not None:
                 self._worker.poke()
             if changed or looks % READ_AGAIN_EVERY == 0:
-                for run in list(self._waiting):
-                    if self._worker is None or not self._worker.holds(run):  # of those here, the worker tells
-                        self.tell(run)
+                for about in list(self._waiting):
+                    if self._worker is None or not self._worker.holds(RunId(about)):  # of those here, the worker tells
+                        self.tell(about)

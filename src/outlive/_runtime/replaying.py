@@ -67,6 +67,7 @@ def replay(
     guard: Guard,
     make_handle: Callable[[RunId], object],
     on_command: Callable[[int], None] | None = None,
+    find_function: Callable[[str], object] = lambda _name: None,
 ) -> Verdict:
     """Replay ``log``, the whole one of a link, against ``workflow`` as it is now.
 
@@ -78,6 +79,7 @@ def replay(
         codec: Knows the types of the run's values.
         guard: Strict, so that what the code reads of the world shows.
         make_handle: A handle for a run by its id.
+        find_function: Gives the verifier of a webhook by its name.
         on_command: Called with the ref of each command as the body issues it, on the body's own stack.
     """
     created = log[0].event
@@ -100,6 +102,8 @@ def replay(
         recorded=highest_ref(log),
         trace=trace,
         make_handle=make_handle,
+        webhook_bases=webhook_bases(log),
+        find_function=find_function,
     )
     replayed = 0
     try:
@@ -120,6 +124,15 @@ def replay(
 def highest_ref(log: Sequence[ev.Recorded]) -> float:
     """How far a log records what its body asked for; a run that has ended has recorded all of it."""
     return math.inf if type(log[-1].event) in ev.TERMINAL else max(recorded.event.ref for recorded in log)
+
+
+def webhook_bases(log: Sequence[ev.Recorded]) -> dict[int, str]:
+    """What the URLs of a log's webhooks begin with, by ref: they were given away, and must not change."""
+    return {
+        recorded.event.ref: recorded.event.webhook.base_url
+        for recorded in log
+        if type(recorded.event) is ev.HookCreated and recorded.event.webhook is not None
+    }
 
 
 def _raise_interrupt(error: BaseException) -> None:

@@ -17,7 +17,7 @@ from outlive._core.registry import Registry
 from outlive._core.signals import Blocked, Discarded
 from outlive._runtime import versions
 from outlive._runtime.hotrun import BLOCKED_REPORT, HotRun
-from outlive._runtime.replaying import highest_ref
+from outlive._runtime.replaying import highest_ref, webhook_bases
 from outlive._runtime.reports import divergence_report
 from outlive._runtime.watchdog import Watchdog
 from outlive.errors import StoreError
@@ -46,8 +46,10 @@ class Revival:
         guard: Guard,
         watchdog: Watchdog,
         make_handle: Callable[[RunId], object],
+        base_url: str,
     ) -> None:
         self._store = store
+        self._base_url = base_url
         self._registry = registry
         self._codec = codec
         self._guard = guard
@@ -92,6 +94,9 @@ class Revival:
             recorded=highest_ref(hot.log),
             trace=trace,
             make_handle=self._make_handle,
+            base_url=self._base_url,
+            webhook_bases=webhook_bases(hot.log),
+            find_function=self._registry.function,
         )
 
     def wake(self, hot: HotRun, *, takeover: bool) -> None:

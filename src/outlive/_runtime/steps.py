@@ -57,6 +57,7 @@ class Steps:
             return
         attempt = Attempt(
             command,
+            writes=self._hot,
             run=self._hot.run,
             link=self._hot.link,
             number=item.attempt,
@@ -94,7 +95,12 @@ class Steps:
         elif item.recorded is not None and command.options.at_most_once:
             self._interrupted(command, item)
         else:
+            self._hot.streams.void(ref)  # an attempt of a life before may have written
             self.start(command)
+
+    def counts(self, attempt: Attempt) -> bool:
+        """Whether the result of ``attempt`` would be accepted."""
+        return self._attempts.get(attempt.call.ref) is attempt
 
     def resume_endings(self) -> None:
         """The machine is back."""
@@ -228,6 +234,8 @@ class Steps:
         if pause is None:
             self._hot.propose_end(_failed(call, raised.encoded, attempt.number, attempt.started))
             return
+        if self._hot.has_written(call.ref):
+            self._hot.streams.void(call.ref)
         self._hot.propose(
             ev.StepRetrying(
                 ref=call.ref,

@@ -87,6 +87,8 @@ class Worker:
         make_handle: Callable[[RunId], object],
         on_left: Callable[[RunId, ev.RunOutcome | None], None],
         on_hopeless: Callable[[], None],
+        on_news: Callable[[tuple[str, ...]], None] = lambda _about: None,
+        base_url: str = "",
         root: RunId | None = None,
     ) -> None:
         self.journal = journal
@@ -121,6 +123,7 @@ class Worker:
         self._poke = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
+        self._on_news = on_news
         self.watchdog: Watchdog = Watchdog(options.block_warning, options.block_limit, on_hopeless=self._hopeless)
         self._revival = Revival(
             store=store,
@@ -129,6 +132,7 @@ class Worker:
             guard=guard,
             watchdog=self.watchdog,
             make_handle=make_handle,
+            base_url=base_url,
         )
         self._heartbeat = Heartbeat(store, options.lease, clock, on_lost=self._lease_lost)
         self._fingerprint: str | None = None
@@ -403,6 +407,10 @@ class Worker:
         for run in runs:
             self.knock(run)
         self.poke()
+
+    def news(self, about: tuple[str, ...]) -> None:
+        """Something that others may wait for is durable: an answer, chunks of a stream."""
+        self._on_news(about)
 
     def holds(self, run: RunId) -> bool:
         """Whether ``run`` is in memory here: then it is told when that ends, and how."""

@@ -6,11 +6,22 @@ from collections.abc import Iterable
 from typing import Final, assert_never
 
 from outlive.model import events as ev
-from outlive.model.changes import Change, DropAll, DropHook, DropWait, DropWatch, PutHook, PutWait, changes
+from outlive.model.changes import (
+    Change,
+    CloseRequest,
+    DropAll,
+    DropHook,
+    DropWait,
+    DropWatch,
+    PutHook,
+    PutWait,
+    changes,
+)
 from outlive.model.events import Event, Recorded
 from outlive.model.ids import WorkerId
 from outlive.model.records import RunStatus, next_status, parked_by
 from outlive.model.rows import HeldHook, Rows, RunRow
+from outlive.model.webhooks import GONE
 
 IDLE: Final = frozenset({ev.RunCreated, ev.RunStarted, ev.RunUnparked, ev.RunParked, ev.StepStarted, ev.WaitCreated})
 """What a run can write on its way into the same crash (R31)."""
@@ -112,12 +123,15 @@ class Appending:
                 rows.put_wait(row.id, row.link, ref, kind, due)
             case DropWait(ref):
                 rows.drop_wait(row.id, ref)
-            case PutHook(ref, token_hash, token, schema):
-                rows.put_hook(token_hash, HeldHook(row.id, row.link, ref, token, schema), created_at=self._time)
+            case PutHook(ref, token_hash, token, schema, webhook):
+                held = HeldHook(row.id, row.link, ref, token, schema, webhook)
+                rows.put_hook(token_hash, held, created_at=self._time)
             case DropHook(ref):
                 rows.drop_hook(row.id, row.link, ref)
             case DropWatch(ref):
                 rows.drop_watch(row.id, ref)
+            case CloseRequest(request):
+                rows.answer_request(request, GONE)
             case DropAll():
                 pass  # the commit ends the link as a whole, after its last event
             case _:

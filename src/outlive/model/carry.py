@@ -15,6 +15,8 @@ from outlive.model.creation import add_run, same
 from outlive.model.delivery import deliver, end
 from outlive.model.entries import (
     Accepted,
+    Answered,
+    AnswerRequest,
     Claimed,
     Committed,
     Created,
@@ -32,6 +34,7 @@ from outlive.model.ids import RunId, WorkerId
 from outlive.model.inbox import arrange
 from outlive.model.records import RunStatus
 from outlive.model.rows import Rows
+from outlive.model.webhooks import encode
 
 
 class Carrier:
@@ -53,6 +56,8 @@ class Carrier:
                 return self._create(entry)
             case Terminate():
                 return self._terminate(entry)
+            case AnswerRequest(request, answer):
+                return Answered(self._rows.answer_request(request, encode(answer)))
             case _:
                 assert_never(entry)
 

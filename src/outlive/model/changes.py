@@ -10,6 +10,7 @@ from msgspec import Struct
 from outlive.model import events as ev
 from outlive.model.events import Event, WaitKind
 from outlive.model.ids import TokenHash
+from outlive.model.webhooks import WebhookSettings
 
 
 class PutWait(Struct, frozen=True, gc=False):
@@ -27,6 +28,7 @@ class PutHook(Struct, frozen=True, gc=False):
     token_hash: TokenHash
     token: str
     schema: str
+    webhook: WebhookSettings | None
 
 
 class DropHook(Struct, frozen=True, gc=False):
@@ -43,7 +45,13 @@ class DropAll(Struct, frozen=True, gc=False):
     keep_named: bool = False
 
 
-Change: TypeAlias = PutWait | DropWait | PutHook | DropHook | DropWatch | DropAll
+class CloseRequest(Struct, frozen=True, gc=False):
+    """The caller of a webhook will get no answer from the run."""
+
+    request: str
+
+
+Change: TypeAlias = PutWait | DropWait | PutHook | DropHook | DropWatch | DropAll | CloseRequest
 
 _NONE: Final[tuple[Change, ...]] = ()
 
@@ -66,11 +74,16 @@ def _wait_ended(event: ev.WaitCompleted | ev.WaitCancelled) -> tuple[Change, ...
 
 
 def _hook_created(event: ev.HookCreated) -> tuple[Change, ...]:
-    return (PutHook(event.ref, event.token_hash, event.token, event.schema),)
+    return (PutHook(event.ref, event.token_hash, event.token, event.schema, event.webhook),)
 
 
 def _hook_disposed(event: ev.HookDisposed) -> tuple[Change, ...]:
     return (DropHook(event.ref),)
+
+
+def _discarded(event: ev.HookDiscarded) -> tuple[Change, ...]:
+    request = event.payload.request
+    return _NONE if request is None or not request.manual else (CloseRequest(request.id),)
 
 
 def _watched(event: ev.ChildCompleted) -> tuple[Change, ...]:
@@ -95,6 +108,7 @@ _CHANGES: Final[Mapping[type[Event], Callable[..., tuple[Change, ...]]]] = {
     ev.WaitCancelled: _wait_ended,
     ev.HookCreated: _hook_created,
     ev.HookDisposed: _hook_disposed,
+    ev.HookDiscarded: _discarded,
     ev.ChildCompleted: _watched,
     ev.RunCompleted: _ended,
     ev.RunFailed: _ended,

@@ -10,6 +10,8 @@ from msgspec import Raw, Struct
 from outlive.model.events import Payload, RunOutcome, WaitKind
 from outlive.model.ids import RunId, TokenHash
 from outlive.model.retry import RetryPolicy
+from outlive.model.streams import Piece
+from outlive.model.webhooks import Answer, WebhookSettings
 
 
 class StepOptions(Struct, frozen=True, gc=False):
@@ -52,6 +54,7 @@ class OpenHook(Struct, frozen=True, gc=False):
     token: str
     schema: str
     metadata: Raw
+    webhook: WebhookSettings | None = None
 
 
 class DisposeHook(Struct, frozen=True, gc=False):
@@ -89,6 +92,24 @@ class CancelOther(Struct, frozen=True, gc=False):
     run_id: RunId
 
 
+class SendAnswer(Struct, frozen=True, gc=False):
+    """Answer the caller of a webhook."""
+
+    ref: int
+    digest: str
+    request: str
+    answer: Answer
+
+
+class WriteChunk(Struct, frozen=True, gc=False):
+    """Write to a stream of this run."""
+
+    ref: int
+    digest: str
+    stream: str
+    piece: Piece
+
+
 class SetMarker(Struct, frozen=True, gc=False):
     id: str
 
@@ -117,6 +138,8 @@ Command: TypeAlias = (
     | UnwatchRun
     | SendToHook
     | CancelOther
+    | SendAnswer
+    | WriteChunk
     | SetMarker
     | EmitLog
     | EndRun

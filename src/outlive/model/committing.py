@@ -19,16 +19,20 @@ from outlive.model.entries import (
     Proposal,
     Refused,
     RequestCancel,
+    Respond,
     RunCommit,
     SendPayload,
     SpawnRun,
     Watch,
+    WriteStream,
 )
 from outlive.model.events import Event, Parent
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.inbox import InboxItem, arrange
 from outlive.model.records import RUN_TRANSITIONS, RunStatus
 from outlive.model.rows import Rows, RunRow, Watcher
+from outlive.model.streams import StreamWrite, Written
+from outlive.model.webhooks import encode
 
 _TAKES: Final = ev.TERMINAL | {ev.HookDisposed, ev.WaitCompleted}
 """What can't be appended without a look at the inbox (R15, R18)."""
@@ -37,6 +41,8 @@ _BECOMES: Final[dict[type[Proposal], type[Proposal]]] = {
     SpawnRun: ev.ChildStarted,
     SendPayload: ev.CallCompleted,
     RequestCancel: ev.CallCompleted,
+    Respond: ev.CallCompleted,
+    WriteStream: ev.CallCompleted,
 }
 _ARRANGED: Final = frozenset({ev.WaitCompleted, ev.RunParked})
 """What may have to move within its commit, even if the inbox is empty."""
@@ -53,6 +59,7 @@ def advance(rows: Rows, row: RunRow, commit: RunCommit, *, worker: WorkerId | No
         or commit.ack
         or commit.watch
         or commit.unwatch
+        or commit.streams
         or not commit.proposals
         or row.status is not RunStatus.RUNNING
         or not ADVANCES.issuperset(map(type, commit.proposals))
@@ -69,7 +76,18 @@ def advance(rows: Rows, row: RunRow, commit: RunCommit, *, worker: WorkerId | No
 class RunCommitting:
     """One commit of one run, whose fence has been found to stand. ``row`` changes in place."""
 
-    __slots__ = ("_commit", "_disposed", "_ends", "_kinds", "_now", "_row", "_rows", "_touched", "_worker")
+    __slots__ = (
+        "_answered",
+        "_commit",
+        "_disposed",
+        "_ends",
+        "_kinds",
+        "_now",
+        "_row",
+        "_rows",
+        "_touched",
+        "_worker",
+    )
 
     def __init__(self, rows: Rows, row: RunRow, commit: RunCommit, *, worker: WorkerId | None, now: float) -> None:
         self._rows = rows
@@ -81,6 +99,7 @@ class RunCommitting:
         self._ends = not self._kinds.isdisjoint(ev.TERMINAL)
         self._disposed: set[int] = set()
         self._touched: set[RunId] = set()
+        self._answered: list[str] = []
         if ev.HookDisposed in self._kinds:
             self._disposed = {p.ref for p in commit.proposals if type(p) is ev.HookDisposed}
 
@@ -98,6 +117,8 @@ class RunCommitting:
             rows.drop_messages(row.id, gone)
         time = self._now if commit.time is None else commit.time
         appending = Appending(rows, row, worker=self._worker, now=time)
+        for write in commit.streams:
+            self._write(write)
         for proposal in proposals:
             appending.add(self._resolve(proposal))
         for ref in commit.unwatch:
@@ -130,6 +151,8 @@ class RunCommitting:
             next_events=tuple(next_events),
             waking=tuple(waking),
             ended_watches=tuple(self._touched),
+            answered=tuple(self._answered),
+            wrote=WriteStream in self._kinds,
         )
 
     def _take(self, *, continued: bool) -> tuple[list[InboxItem], list[int]]:
@@ -178,6 +201,15 @@ class RunCommitting:
                 return self._send(proposal)
             case RequestCancel():
                 return self._request_cancel(proposal)
+            case Respond():
+                return self._respond(proposal)
+            case WriteStream(ref=ref, digest=digest, stream=stream, piece=piece):
+                self._write(Written(stream, ref, (piece,)))
+                return ev.CallCompleted(ref=ref, name="write", digest=digest)
+            case ev.HookDiscarded(payload=payload):
+                if payload.request is not None:
+                    self._answered.append(payload.request.id)
+                return proposal
             case ev.HookReceived() if self._commit.judge is not None:
                 invalid = self._commit.judge(proposal.ref, proposal.payload)
                 return msgspec.structs.replace(proposal, fits=not invalid, invalid=invalid)
@@ -234,6 +266,20 @@ class RunCommitting:
         if answer.reason == "ended":
             return ev.CallCompleted(ref=ref, name=name, digest=digest, result=_FALSE)
         return ev.CallFailed(ref=ref, name=name, digest=digest, reason=answer.reason)
+
+    def _respond(self, respond: Respond) -> ev.CallCompleted:
+        first = self._rows.answer_request(respond.request, encode(respond.answer))
+        self._answered.append(respond.request)
+        return ev.CallCompleted(
+            ref=respond.ref, name="respond", digest=respond.digest, result=_TRUE if first else _FALSE
+        )
+
+    def _write(self, write: StreamWrite) -> None:
+        rows, run, link = self._rows, self._row.id, self._commit.link
+        if isinstance(write, Written):
+            rows.write_stream(run, link, write.ref, write.stream, write.pieces, time=self._now)
+        else:
+            rows.void_stream(run, link, write.ref, time=self._now)
 
     def _watch(self, watch: Watch) -> None:
         """Register, then check (R36)."""

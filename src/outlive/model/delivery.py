@@ -11,7 +11,7 @@ from outlive.model.events import Event
 from outlive.model.ids import RunId
 from outlive.model.inbox import EndStatus, InboxItem
 from outlive.model.records import RunStatus
-from outlive.model.rows import Answered, HeldHook, Rows, RunRow, Watcher
+from outlive.model.rows import HeldHook, Known, Rows, RunRow, Watcher
 
 
 def deliver(rows: Rows, message: Message, *, now: float) -> Accepted | Refused:
@@ -21,13 +21,16 @@ def deliver(rows: Rows, message: Message, *, now: float) -> Accepted | Refused:
         assert message.token_hash is not None and message.payload is not None, "a payload goes to a token"
         held = rows.hook(message.token_hash)
         if held is None:
-            return _answer(rows, rows.answered_by_token(message.token_hash, message.key) if message.key else None)
+            known = rows.known_by_token(message.token_hash, message.key) if message.key else None
+            if known is None and rows.ended_hook(message.token_hash):
+                return Refused("ended")
+            return _again(rows, known)
         run = held.run
     else:
         assert message.run is not None, "a request names its run"
         run = message.run
-    if message.key and (answered := rows.answered(run, message.key)) is not None:
-        return _answer(rows, answered)
+    if message.key and (known := rows.known(run, message.key)) is not None:
+        return _again(rows, known)
     row = rows.run(run)
     if row is None:
         return Refused("not_found", run)
@@ -47,7 +50,10 @@ def deliver(rows: Rows, message: Message, *, now: float) -> Accepted | Refused:
     )
     rows.add_message(run, item)
     if message.key:
-        rows.remember(run, message.key, link=link, token_hash=message.token_hash, time=now)
+        rows.remember(run, message.key, link=link, token_hash=message.token_hash, time=now, reply=message.reply)
+    request = None if message.payload is None else message.payload.request
+    if request is not None and request.manual:
+        rows.open_request(run, request.id, time=now)
     if message.kind == "wake" and row.status is RunStatus.PARKED:
         row.fingerprint = row.tried = ""  # any worker may try again
         rows.update_run(row, epoch=row.epoch, seq=row.seq)
@@ -56,16 +62,19 @@ def deliver(rows: Rows, message: Message, *, now: float) -> Accepted | Refused:
     return Accepted(run=run, link=link, owner=row.owner)
 
 
-def _answer(rows: Rows, answered: Answered | None) -> Accepted | Refused:
-    if answered is None:
+def _again(rows: Rows, known: Known | None) -> Accepted | Refused:
+    """A message whose key was seen before is answered as that one was."""
+    if known is None:
         return Refused("not_found")
-    row = rows.run(answered.run)
-    return Accepted(run=answered.run, link=answered.link, owner=None if row is None else row.owner)
+    row = rows.run(known.run)
+    owner = None if row is None else row.owner
+    return Accepted(run=known.run, link=known.link, owner=owner, repeated=True, reply=known.reply)
 
 
 def end(rows: Rows, row: RunRow, last: Event, *, now: float) -> list[RunId]:
     """The run has ended: nothing points to it any more, and who waited for it is told. Those are given back."""
     rows.drop_all(row.id, keep_link=None)
+    rows.close_requests(row.id)
     watchers = rows.take_watchers(row.id)
     for watcher in watchers:
         tell(rows, watcher, row.id, last, now=now)

@@ -12,6 +12,8 @@ from msgspec import Raw, Struct
 
 from outlive.model.events import Event, HookReceived, Parent, Payload, Recorded
 from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.streams import Piece, StreamWrite
+from outlive.model.webhooks import Answer
 
 # --- entries ---------------------------------------------------------------------------------------------------------
 
@@ -65,7 +67,25 @@ class RequestCancel(Struct, frozen=True, gc=False):
     target: RunId
 
 
-Proposal: TypeAlias = Event | SpawnRun | SendPayload | RequestCancel
+class Respond(Struct, frozen=True, gc=False):
+    """A proposal that becomes ``CallCompleted``, with whether it was the first answer, which is the one that the caller gets."""
+
+    ref: int
+    digest: str
+    request: str
+    answer: Answer
+
+
+class WriteStream(Struct, frozen=True, gc=False):
+    """A proposal that becomes ``CallCompleted``: the body writes to a stream in the same transaction."""
+
+    ref: int
+    digest: str
+    stream: str
+    piece: Piece
+
+
+Proposal: TypeAlias = Event | SpawnRun | SendPayload | RequestCancel | Respond | WriteStream
 """An event, or what the store turns into one. ``HookCreated`` becomes ``HookConflict`` if the token is held."""
 
 
@@ -90,6 +110,8 @@ class RunCommit(Struct, frozen=True, kw_only=True):
     """Finds whether payloads that are taken in fit their hooks."""
     ack: tuple[int, ...] = ()
     """Waking messages whose effect is among the proposals."""
+    streams: tuple[StreamWrite, ...] = ()
+    """What steps wrote to streams, in order; written before the proposals."""
     release: bool = False
     """Give up the claim with this commit (R17)."""
     undelivered: tuple[tuple[TokenHash, HookReceived], ...] = ()
@@ -113,6 +135,8 @@ class Message(Struct, frozen=True, kw_only=True):
     """Deduplicates deliveries to one run: the second gets the first one's answer."""
     limit: int = 10_000
     """Payloads that may wait for one hook."""
+    reply: str = ""
+    """Of a webhook with a ``key``: how its caller is answered, for those who come again."""
 
 
 class Terminate(Struct, frozen=True, kw_only=True):
@@ -122,7 +146,14 @@ class Terminate(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Entry: TypeAlias = NewRun | RunCommit | Message | Terminate
+class AnswerRequest(Struct, frozen=True, gc=False):
+    """Answer the caller of a webhook, from outside the run: a step does."""
+
+    request: str
+    answer: Answer
+
+
+Entry: TypeAlias = NewRun | RunCommit | Message | Terminate | AnswerRequest
 
 # --- outcomes --------------------------------------------------------------------------------------------------------
 
@@ -140,6 +171,10 @@ class Committed(Struct, frozen=True, kw_only=True):
     """Waking messages in the inbox, to be acknowledged."""
     ended_watches: tuple[RunId, ...] = ()
     """Runs whose inbox this commit wrote to."""
+    answered: tuple[str, ...] = ()
+    """Requests of webhooks that have their answer now, or never will."""
+    wrote: bool = False
+    """The body wrote to a stream."""
 
 
 class Fenced(Struct, frozen=True):
@@ -173,6 +208,16 @@ class Accepted(Struct, frozen=True, kw_only=True):
     run: RunId
     link: int
     owner: WorkerId | None
+    repeated: bool = False
+    """A message with this key had been accepted before; nothing was added."""
+    reply: str = ""
+    """What that one said of how its caller is answered."""
+
+
+class Answered(Struct, frozen=True, gc=False):
+    """Of an ``AnswerRequest``. ``first``: this is the answer that the caller gets, or the same as that."""
+
+    first: bool
 
 
 class Refused(Struct, frozen=True):
@@ -182,7 +227,7 @@ class Refused(Struct, frozen=True):
     run: RunId | None = None
 
 
-Outcome: TypeAlias = Committed | Fenced | Rejected | Created | Existing | Accepted | Refused
+Outcome: TypeAlias = Committed | Fenced | Rejected | Created | Existing | Accepted | Refused | Answered
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------

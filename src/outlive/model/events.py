@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.webhooks import RequestHead, WebhookSettings
 
 NOTHING: Final = Raw(b"null")
 """The encoded ``None``."""
@@ -26,13 +27,15 @@ class Payload(Struct, frozen=True, omit_defaults=True, gc=False):
     content_type: str
     text: str = ""
     data: bytes = b""
+    request: RequestHead | None = None
+    """Of a webhook: the request that brought it."""
 
     @classmethod
-    def of(cls, content_type: str, raw: bytes) -> Payload:
+    def of(cls, content_type: str, raw: bytes, request: RequestHead | None = None) -> Payload:
         try:
-            return cls(content_type, text=raw.decode())
+            return cls(content_type, text=raw.decode(), request=request)
         except UnicodeDecodeError:
-            return cls(content_type, data=raw)
+            return cls(content_type, data=raw, request=request)
 
     @property
     def raw(self) -> bytes:
@@ -186,6 +189,7 @@ class HookCreated(_Event, tag="hook_created", frozen=True, kw_only=True):
     schema: str = ""
     """Name of the type that payloads must fit, where there is one."""
     metadata: Raw = NOTHING
+    webhook: WebhookSettings | None = None
 
 
 class HookConflict(_Event, tag="hook_conflict", frozen=True, kw_only=True):
@@ -234,7 +238,7 @@ class ChildCompleted(_Event, tag="child_completed", frozen=True, kw_only=True):
 
 
 class CallCompleted(_Event, tag="call_completed", frozen=True, kw_only=True):
-    """A command on another run (``resume_hook``, ``cancel``) took effect in the same commit."""
+    """A command beyond the run's own log (``resume_hook``, ``cancel``, ``respond``, ``write``) took effect in the same commit."""
 
     name: str
     digest: str

@@ -14,6 +14,7 @@ from msgspec import Struct
 from outlive.model import events as ev
 from outlive.model.events import Event, Parent, WaitKind
 from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.webhooks import WebhookSettings
 
 
 class RunStatus(StrEnum):
@@ -193,6 +194,18 @@ class WaitRecord(Struct, frozen=True, gc=False):
     due: float
 
 
+class KeyRecord(Struct, frozen=True, gc=False):
+    """A key of the HTTP API; ``hash`` is the hex SHA-256 of what its owner holds."""
+
+    id: str
+    hash: str
+    name: str
+    role: str
+    created_at: float
+    expires_at: float | None = None
+    used_at: float | None = None
+
+
 class HookRecord(Struct, frozen=True, gc=False):
     """An open hook. ``ref`` 0: the token is held for the next link, which has not opened it yet (R8)."""
 
@@ -205,3 +218,4 @@ class HookRecord(Struct, frozen=True, gc=False):
     created_at: float
     pending: int
     """Payloads accepted, not yet in the log."""
+    webhook: WebhookSettings | None = None

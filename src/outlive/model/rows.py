@@ -12,6 +12,8 @@ from outlive.model.events import Event, Parent, Recorded, WaitKind
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.inbox import InboxItem
 from outlive.model.records import RunStatus
+from outlive.model.streams import Piece
+from outlive.model.webhooks import WebhookSettings
 
 
 class RunRow(Struct):
@@ -50,13 +52,15 @@ class HeldHook(Struct, frozen=True, gc=False):
     ref: int
     token: str
     schema: str
+    webhook: WebhookSettings | None = None
 
 
-class Answered(Struct, frozen=True, gc=False):
-    """Where an earlier message with the same key went."""
+class Known(Struct, frozen=True, gc=False):
+    """Where an earlier message with the same key went, and how its caller is answered."""
 
     run: RunId
     link: int
+    reply: str
 
 
 class Watcher(Struct, frozen=True, gc=False):
@@ -96,7 +100,13 @@ class Rows(Protocol):
 
     def put_hook(self, token_hash: TokenHash, hook: HeldHook, *, created_at: float) -> None: ...
 
-    def drop_hook(self, run: RunId, link: int, ref: int) -> None: ...
+    def drop_hook(self, run: RunId, link: int, ref: int) -> None:
+        """Free its token. That of a webhook is remembered as ended for as long as the run is."""
+        ...
+
+    def ended_hook(self, token_hash: TokenHash) -> bool:
+        """Whether it was the token of a webhook."""
+        ...
 
     def named_hooks(self, run: RunId) -> dict[TokenHash, int]:
         """The tokens that users chose among those the run holds, with their refs."""
@@ -126,13 +136,37 @@ class Rows(Protocol):
         """Requests to cancel the run are for this link now."""
         ...
 
-    def answered(self, run: RunId, key: str) -> Answered | None: ...
+    def known(self, run: RunId, key: str) -> Known | None: ...
 
-    def answered_by_token(self, token_hash: TokenHash, key: str) -> Answered | None:
+    def known_by_token(self, token_hash: TokenHash, key: str) -> Known | None:
         """The same, when the hook is gone."""
         ...
 
-    def remember(self, run: RunId, key: str, *, link: int, token_hash: TokenHash | None, time: float) -> None: ...
+    def remember(
+        self, run: RunId, key: str, *, link: int, token_hash: TokenHash | None, time: float, reply: str
+    ) -> None: ...
+
+    def open_request(self, run: RunId, request: str, *, time: float) -> None:
+        """The caller of a webhook waits for an answer."""
+        ...
+
+    def answer_request(self, request: str, answer: str) -> bool:
+        """Unless it has another one; whether ``answer`` is the one that the caller gets."""
+        ...
+
+    def close_requests(self, run: RunId) -> None:
+        """Those that wait for ``run`` will get none."""
+        ...
+
+    def write_stream(
+        self, run: RunId, link: int, ref: int, stream: str, pieces: Sequence[Piece], *, time: float
+    ) -> None:
+        """Append to a stream."""
+        ...
+
+    def void_stream(self, run: RunId, link: int, ref: int, *, time: float) -> None:
+        """What ``ref`` wrote to any stream is void, and each of them says so."""
+        ...
 
     def put_watch(self, target: RunId, watcher: Watcher) -> None: ...
 
@@ -143,7 +177,10 @@ class Rows(Protocol):
         ...
 
     def drop_all(self, run: RunId, *, keep_link: int | None) -> None:
-        """Drop waits, hooks, watches and inbox of the run, except hooks and messages that were readdressed to ``keep_link``."""
+        """Drop waits, hooks, watches and inbox of the run, except hooks and messages that were readdressed to ``keep_link``.
+
+        Tokens of its webhooks are remembered as ended.
+        """
         ...
 
     def event_at(self, run: RunId, link: int, seq: int) -> Event: ...

@@ -13,6 +13,10 @@ GONE = ""
 """Stands in the place of an answer that will never come: the run or the webhook has ended."""
 
 
+SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"})
+"""What views of a request leave out."""
+
+
 class Answer(Struct, frozen=True, omit_defaults=True, gc=False):
     """What an HTTP caller gets."""
 

@@ -14,7 +14,8 @@ from msgspec import Struct
 from outlive.model.entries import Claims, Entry, Outcome
 from outlive.model.events import Recorded
 from outlive.model.ids import RunId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, RunRecord, RunStatus, WaitRecord
+from outlive.model.records import HookRecord, KeyRecord, RunRecord, RunStatus, WaitRecord
+from outlive.model.streams import Chunk, StreamRecord
 
 
 class Clock(Protocol):
@@ -140,6 +141,42 @@ class Store(Protocol):
     async def hooks(self, run: RunId) -> list[HookRecord]: ...
 
     async def hook(self, token_hash: TokenHash) -> HookRecord | None: ...
+
+    async def ended_hook(self, token_hash: TokenHash) -> bool:
+        """Whether it was the token of a webhook that has ended, of a run that is still kept."""
+        ...
+
+    async def answer(self, request: str) -> str | None:
+        """What the caller of a webhook gets from the run: None while that is open, empty if it never will be."""
+        ...
+
+    async def chunks(self, run: RunId, stream: str, *, start: int, limit: int) -> list[Chunk]:
+        """What stands in a stream from index ``start`` on, in order: void chunks are left out."""
+        ...
+
+    async def streams(self, run: RunId) -> list[StreamRecord]: ...
+
+    async def stream(self, run: RunId, name: str) -> StreamRecord | None: ...
+
+    async def stream_tail(self, run: RunId, name: str, count: int) -> int:
+        """The index at which the last ``count`` values of a stream begin."""
+        ...
+
+    # --- keys of the HTTP API ---
+
+    async def add_api_key(self, key: KeyRecord) -> None: ...
+
+    async def api_key(self, hashed: str) -> KeyRecord | None: ...
+
+    async def api_keys(self) -> list[KeyRecord]: ...
+
+    async def revoke_api_key(self, id: str) -> bool:
+        """Delete it; False if there was none."""
+        ...
+
+    async def use_api_key(self, id: str, *, now: float) -> None:
+        """Remember, to the minute, when it was used."""
+        ...
 
     # --- keeping house ---
 

@@ -16,7 +16,10 @@ PRUNE_BATCH: Final = 50
 KEY_LIFE: Final = 7 * 86_400.0
 """How long a key deduplicates deliveries to a run that lives on."""
 
-_PER_RUN: Final = ("prune_events", "prune_tags", "prune_keys", "prune_run")
+_PER_RUN: Final = (
+    *("prune_events", "prune_tags", "prune_keys", "prune_chunks", "prune_requests", "prune_ended_hooks"),
+    "prune_run",
+)
 
 
 def prune(connection: Connection, *, ended_before: float, limit: int, now: float) -> int:
@@ -24,7 +27,9 @@ def prune(connection: Connection, *, ended_before: float, limit: int, now: float
     ended = fetch(connection, tuple[RunId], SQL["ended"], (ended_before, limit))
     for statement in _PER_RUN:
         connection.executemany(SQL[statement], ended)
-    connection.execute(SQL["prune_old_keys"], (min(ended_before, now - KEY_LIFE), 1_000))
+    stale = min(ended_before, now - KEY_LIFE)
+    connection.execute(SQL["prune_old_keys"], (stale, 1_000))
+    connection.execute(SQL["prune_old_requests"], (stale, 1_000))
     return len(ended)
 
 

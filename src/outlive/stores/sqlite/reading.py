@@ -8,7 +8,9 @@ import msgspec
 
 from outlive.model.events import Parent, Recorded, WaitKind, decode_event
 from outlive.model.ids import RunId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, RunRecord, RunStatus, WaitRecord
+from outlive.model.records import HookRecord, KeyRecord, RunRecord, RunStatus, WaitRecord
+from outlive.model.streams import Chunk, ChunkKind, StreamRecord
+from outlive.model.webhooks import decode_settings
 from outlive.stores.protocol import RunFilter
 from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.statements import SQL
@@ -35,7 +37,10 @@ _RECORD: Final = tuple[
     str,
 ]
 _WAIT: Final = tuple[RunId, int, int, WaitKind, float]
-_HOOK: Final = tuple[TokenHash, RunId, int, int, str, str, float, int]
+_HOOK: Final = tuple[TokenHash, RunId, int, int, str, str, float, int, str]
+_CHUNK: Final = tuple[int, ChunkKind, int, int, float, str | bytes]
+_STREAM: Final = tuple[int | None, float, float, int]
+_KEY: Final = tuple[str, str, str, str, float, float | None, float | None]
 _tags: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -86,12 +91,71 @@ def waits(connection: Connection, run: RunId) -> list[WaitRecord]:
 
 
 def hooks(connection: Connection, run: RunId) -> list[HookRecord]:
-    return [HookRecord(*row) for row in fetch(connection, _HOOK, SQL["hooks"], (run,))]
+    return [_hook(*row) for row in fetch(connection, _HOOK, SQL["hooks"], (run,))]
 
 
 def hook(connection: Connection, token_hash: TokenHash) -> HookRecord | None:
     found = fetch(connection, _HOOK, SQL["hook_record"], (token_hash,))
-    return HookRecord(*found[0]) if found else None
+    return _hook(*found[0]) if found else None
+
+
+def _hook(
+    token_hash: TokenHash,
+    run: RunId,
+    link: int,
+    ref: int,
+    token: str,
+    schema: str,
+    created_at: float,
+    pending: int,
+    webhook: str,
+) -> HookRecord:
+    settings = decode_settings(webhook) if webhook else None
+    return HookRecord(token_hash, run, link, ref, token, schema, created_at, pending, settings)
+
+
+def ended_hook(connection: Connection, token_hash: TokenHash) -> bool:
+    return bool(fetch(connection, tuple[int], SQL["ended_hook"], (token_hash,)))
+
+
+def answer(connection: Connection, request: str) -> str | None:
+    found = fetch(connection, tuple[str | None], SQL["request"], (request,))
+    return found[0][0] if found else None
+
+
+def chunks(connection: Connection, run: RunId, stream: str, *, start: int, limit: int) -> list[Chunk]:
+    return [
+        Chunk(number, kind, link, ref, time, data.encode() if isinstance(data, str) else data)
+        for number, kind, link, ref, time, data in fetch(connection, _CHUNK, SQL["chunks"], (run, stream, start, limit))
+    ]
+
+
+def streams(connection: Connection, run: RunId) -> list[StreamRecord]:
+    found: list[StreamRecord] = []
+    for (name,) in fetch(connection, tuple[str], SQL["stream_names"], (run,)):
+        record = stream(connection, run, name)
+        if record is not None:
+            found.append(record)
+    return found
+
+
+def stream(connection: Connection, run: RunId, name: str) -> StreamRecord | None:
+    [(length, first, last, closed)] = fetch(connection, _STREAM, SQL["stream"], (run, name))
+    return None if length is None else StreamRecord(name, length, bool(closed), first, last)
+
+
+def stream_tail(connection: Connection, run: RunId, name: str, count: int) -> int:
+    found = fetch(connection, tuple[int], SQL["last_chunk"], (run, name, count))
+    return found[0][0] if found else 0
+
+
+def api_key(connection: Connection, hashed: str) -> KeyRecord | None:
+    found = fetch(connection, _KEY, SQL["api_key"], (hashed,))
+    return KeyRecord(*found[0]) if found else None
+
+
+def api_keys(connection: Connection) -> list[KeyRecord]:
+    return [KeyRecord(*row) for row in fetch(connection, _KEY, SQL["api_keys"])]
 
 
 def knocks(connection: Connection, worker: WorkerId) -> list[RunId]:

@@ -13,7 +13,9 @@ from outlive.model.events import NOTHING, Event, Parent, Payload, Recorded, Wait
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.inbox import EndStatus, InboxItem, MessageKind
 from outlive.model.records import RunStatus
-from outlive.model.rows import Answered, HeldHook, RunRow, Watcher
+from outlive.model.rows import HeldHook, Known, RunRow, Watcher
+from outlive.model.streams import Piece, Reset, encode_reset
+from outlive.model.webhooks import GONE, encode
 from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.statements import SQL
 
@@ -190,10 +192,16 @@ class SqliteRows:
 
     def put_hook(self, token_hash: TokenHash, hook: HeldHook, *, created_at: float) -> None:
         self._bare.discard(hook.run)
-        self._execute(SQL["put_hook"], (token_hash, hook.run, hook.link, hook.ref, hook.token, hook.schema, created_at))
+        webhook = "" if hook.webhook is None else encode(hook.webhook)
+        values = (token_hash, hook.run, hook.link, hook.ref, hook.token, hook.schema, created_at, webhook)
+        self._execute(SQL["put_hook"], values)
 
     def drop_hook(self, run: RunId, link: int, ref: int) -> None:
+        self._execute(SQL["end_hook"], (run, link, ref))
         self._execute(SQL["drop_hook"], (run, link, ref))
+
+    def ended_hook(self, token_hash: TokenHash) -> bool:
+        return bool(fetch(self._connection, tuple[int], SQL["ended_hook"], (token_hash,)))
 
     def named_hooks(self, run: RunId) -> dict[TokenHash, int]:
         return dict(fetch(self._connection, tuple[TokenHash, int], SQL["named_hooks"], (run,)))
@@ -234,16 +242,57 @@ class SqliteRows:
     def readdress_cancels(self, run: RunId, *, link: int) -> None:
         self._execute(SQL["readdress_cancels"], (run, link))
 
-    def answered(self, run: RunId, key: str) -> Answered | None:
-        found = fetch(self._connection, tuple[RunId, int], SQL["answered"], (run, key))
-        return Answered(*found[0]) if found else None
+    def known(self, run: RunId, key: str) -> Known | None:
+        found = fetch(self._connection, tuple[RunId, int, str], SQL["known"], (run, key))
+        return Known(*found[0]) if found else None
 
-    def answered_by_token(self, token_hash: TokenHash, key: str) -> Answered | None:
-        found = fetch(self._connection, tuple[RunId, int], SQL["answered_by_token"], (token_hash, key))
-        return Answered(*found[0]) if found else None
+    def known_by_token(self, token_hash: TokenHash, key: str) -> Known | None:
+        found = fetch(self._connection, tuple[RunId, int, str], SQL["known_by_token"], (token_hash, key))
+        return Known(*found[0]) if found else None
 
-    def remember(self, run: RunId, key: str, *, link: int, token_hash: TokenHash | None, time: float) -> None:
-        self._execute(SQL["remember"], (run, key, link, token_hash, time))
+    def remember(
+        self, run: RunId, key: str, *, link: int, token_hash: TokenHash | None, time: float, reply: str
+    ) -> None:
+        self._execute(SQL["remember"], (run, key, link, token_hash, time, reply))
+
+    # --- callers of webhooks ---
+
+    def open_request(self, run: RunId, request: str, *, time: float) -> None:
+        self._execute(SQL["open_request"], (request, run, time))
+
+    def answer_request(self, request: str, answer: str) -> bool:
+        self._execute(SQL["answer_request"], (request, answer))
+        if self._connection.changes():
+            return True
+        found = fetch(self._connection, tuple[str], SQL["request"], (request,))
+        return answer != GONE and bool(found) and found[0][0] == answer
+
+    def close_requests(self, run: RunId) -> None:
+        if run not in self._bare:
+            self._execute(SQL["close_requests"], (run,))
+
+    # --- streams ---
+
+    def write_stream(
+        self, run: RunId, link: int, ref: int, stream: str, pieces: Sequence[Piece], *, time: float
+    ) -> None:
+        found = fetch(self._connection, tuple[int], SQL["stream_length"], (run, stream))
+        first = found[0][0] if found else 0
+        self._many(
+            SQL["write_chunk"],
+            [
+                (run, stream, number, kind, link, ref, time, data if kind == "bytes" else data.decode())
+                for number, (kind, data) in enumerate(pieces, start=first)
+            ],
+        )
+
+    def void_stream(self, run: RunId, link: int, ref: int, *, time: float) -> None:
+        written = fetch(self._connection, tuple[str, int], SQL["written_streams"], (run, link, ref))
+        if written:
+            self._execute(SQL["void_chunks"], (run, link, ref))
+        for stream, since in written:
+            reset = encode_reset(Reset(since, link, ref))
+            self.write_stream(run, link, 0, stream, (("reset", reset),), time=time)
 
     # --- watches ---
 
@@ -267,6 +316,7 @@ class SqliteRows:
         kept = 0 if keep_link is None else keep_link  # links count from 1
         self._execute(SQL["drop_all_waits"], (run,))
         self._execute(SQL["drop_all_watches"], (run,))
+        self._execute(SQL["end_all_hooks"], (run, kept))
         self._execute(SQL["drop_all_hooks"], (run, kept))
         self._execute(SQL["drop_all_messages"], (run, kept))
 

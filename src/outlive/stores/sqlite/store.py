@@ -20,7 +20,8 @@ from outlive.errors import UsageError
 from outlive.model.entries import Claims, Entry, Outcome
 from outlive.model.events import Recorded
 from outlive.model.ids import RunId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, RunRecord, WaitRecord
+from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
+from outlive.model.streams import Chunk, StreamRecord
 from outlive.stores.protocol import Clock, RunFilter
 from outlive.stores.sqlite import housekeeping, locks, reading
 from outlive.stores.sqlite.connection import (
@@ -209,6 +210,41 @@ class SQLiteStore:
 
     async def hook(self, token_hash: TokenHash) -> HookRecord | None:
         return await self._read(lambda connection: reading.hook(connection, token_hash))
+
+    async def ended_hook(self, token_hash: TokenHash) -> bool:
+        return await self._read(lambda connection: reading.ended_hook(connection, token_hash))
+
+    async def answer(self, request: str) -> str | None:
+        return await self._read(lambda connection: reading.answer(connection, request))
+
+    async def chunks(self, run: RunId, stream: str, *, start: int, limit: int) -> list[Chunk]:
+        return await self._read(lambda connection: reading.chunks(connection, run, stream, start=start, limit=limit))
+
+    async def streams(self, run: RunId) -> list[StreamRecord]:
+        return await self._read(lambda connection: reading.streams(connection, run))
+
+    async def stream(self, run: RunId, name: str) -> StreamRecord | None:
+        return await self._read(lambda connection: reading.stream(connection, run, name))
+
+    async def stream_tail(self, run: RunId, name: str, count: int) -> int:
+        return await self._read(lambda connection: reading.stream_tail(connection, run, name, count))
+
+    # --- keys of the HTTP API ---
+
+    async def add_api_key(self, key: KeyRecord) -> None:
+        await self._write(lambda writer: writer.add_api_key(key))
+
+    async def api_key(self, hashed: str) -> KeyRecord | None:
+        return await self._read(lambda connection: reading.api_key(connection, hashed))
+
+    async def api_keys(self) -> list[KeyRecord]:
+        return await self._read(reading.api_keys)
+
+    async def revoke_api_key(self, id: str) -> bool:
+        return await self._write(lambda writer: writer.revoke_api_key(id))
+
+    async def use_api_key(self, id: str, *, now: float) -> None:
+        await self._write(lambda writer: writer.use_api_key(id, now=now))
 
     # --- keeping house ---
 

@@ -13,6 +13,7 @@ from outlive.errors import LeaseLost
 from outlive.model.carry import Carrier
 from outlive.model.entries import Claimed, Claims, Entry, Outcome, Rejected
 from outlive.model.ids import RunId, WorkerId
+from outlive.model.records import KeyRecord
 from outlive.stores.protocol import Clock
 from outlive.stores.sqlite import housekeeping
 from outlive.stores.sqlite.connection import BUSY_MS, ENTRY_ERRORS, Connection, Durability, connect, fetch
@@ -296,6 +297,22 @@ class Writer:
         statement = "next_due" if due.root is None else "next_due_under"
         [(at,)] = fetch(self._connection, tuple[float | None], SQL[statement], values)
         return at
+
+    # --- keys of the HTTP API ---
+
+    def add_api_key(self, key: KeyRecord) -> None:
+        with self._transaction():
+            values = (key.id, key.hash, key.name, key.role, key.created_at, key.expires_at)
+            self._execute(SQL["add_api_key"], values)
+
+    def revoke_api_key(self, id: str) -> bool:
+        with self._transaction():
+            self._execute(SQL["revoke_api_key"], (id,))
+            return self._connection.changes() > 0
+
+    def use_api_key(self, id: str, *, now: float) -> None:
+        with self._transaction():
+            self._execute(SQL["use_api_key"], (id, now))
 
     # --- keeping house ---
 

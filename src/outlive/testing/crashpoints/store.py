@@ -13,7 +13,8 @@ from outlive.errors import StoreUnavailable
 from outlive.model.entries import Claims, Entry, NewRun, Outcome, RunCommit, SpawnRun
 from outlive.model.events import Recorded
 from outlive.model.ids import RunId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, RunRecord, WaitRecord
+from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
+from outlive.model.streams import Chunk, StreamRecord
 from outlive.stores.memory import MemoryStore
 from outlive.stores.protocol import RunFilter, Store
 
@@ -185,6 +186,43 @@ class MortalStore:
 
     async def hook(self, token_hash: TokenHash) -> HookRecord | None:
         return await self._answer(lambda: asyncio.ensure_future(self.inner.hook(token_hash)))
+
+    async def ended_hook(self, token_hash: TokenHash) -> bool:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.ended_hook(token_hash)))
+
+    async def answer(self, request: str) -> str | None:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.answer(request)))
+
+    async def chunks(self, run: RunId, stream: str, *, start: int, limit: int) -> list[Chunk]:
+        return await self._answer(
+            lambda: asyncio.ensure_future(self.inner.chunks(run, stream, start=start, limit=limit))
+        )
+
+    async def streams(self, run: RunId) -> list[StreamRecord]:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.streams(run)))
+
+    async def stream(self, run: RunId, name: str) -> StreamRecord | None:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.stream(run, name)))
+
+    async def stream_tail(self, run: RunId, name: str, count: int) -> int:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.stream_tail(run, name, count)))
+
+    # --- keys of the HTTP API ---
+
+    async def add_api_key(self, key: KeyRecord) -> None:
+        await self.inner.add_api_key(key)
+
+    async def api_key(self, hashed: str) -> KeyRecord | None:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.api_key(hashed)))
+
+    async def api_keys(self) -> list[KeyRecord]:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.api_keys()))
+
+    async def revoke_api_key(self, id: str) -> bool:
+        return await self.inner.revoke_api_key(id)
+
+    async def use_api_key(self, id: str, *, now: float) -> None:
+        await self.inner.use_api_key(id, now=now)
 
     # --- keeping house ---
 

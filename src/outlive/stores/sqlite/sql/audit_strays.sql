@@ -9,3 +9,9 @@ UNION ALL
 SELECT 'watches', run FROM watches WHERE run NOT IN (SELECT id FROM runs) GROUP BY run
 UNION ALL
 SELECT 'tags', run FROM tags WHERE run NOT IN (SELECT id FROM runs) GROUP BY run
+UNION ALL
+SELECT 'chunks', run FROM chunks WHERE run NOT IN (SELECT id FROM runs) GROUP BY run
+UNION ALL
+SELECT 'requests', run FROM requests WHERE run NOT IN (SELECT id FROM runs) GROUP BY run
+UNION ALL
+SELECT 'ended webhooks', run FROM ended_hooks WHERE run NOT IN (SELECT id FROM runs) GROUP BY run

@@ -2,158 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
-from msgspec import Struct
 
 from outlive.errors import LeaseLost
 from outlive.model.audit import Kept, faults, stray
 from outlive.model.carry import Carrier
-from outlive.model.entries import Claims, Entry, NewRun, Outcome, Rejected
-from outlive.model.events import Event, Parent, Recorded, WaitKind
+from outlive.model.entries import Claims, Entry, Outcome, Rejected
+from outlive.model.events import Recorded
 from outlive.model.ids import RunId, TokenHash, WorkerId
-from outlive.model.inbox import InboxItem
-from outlive.model.records import HookRecord, RunRecord, RunStatus, WaitRecord, may_try
-from outlive.model.rows import Answered, HeldHook, RunRow, Watcher
+from outlive.model.records import HookRecord, KeyRecord, RunRecord, RunStatus, WaitRecord, may_try
+from outlive.model.streams import Chunk, StreamRecord
+from outlive.stores.memory.rows import MemoryRows, RunKept
 from outlive.stores.protocol import Clock, RunFilter
 
 _KEY_LIFE = 7 * 86400.0
-
-
-class _Kept(Struct):
-    row: RunRow
-    parent: Parent | None
-    tags: tuple[str, ...]
-    created_at: float
-
-
-class MemoryRows:
-    """The tables, and the transaction's view of them: entries are judged before they write, so none is ever undone."""
-
-    def __init__(self) -> None:
-        self.runs: dict[RunId, _Kept] = {}
-        self.logs: defaultdict[tuple[RunId, int], list[Recorded]] = defaultdict(list)
-        self.waits: defaultdict[RunId, dict[int, WaitRecord]] = defaultdict(dict)
-        self.hooks: dict[TokenHash, tuple[HeldHook, float]] = {}
-        self.inboxes: defaultdict[RunId, dict[int, InboxItem]] = defaultdict(dict)
-        self.watches: defaultdict[RunId, dict[Watcher, None]] = defaultdict(dict)
-        self.keys: dict[tuple[RunId, str], tuple[Answered, TokenHash | None, float]] = {}
-        self._next_message = 1
-
-    def run(self, run: RunId) -> RunRow | None:
-        kept = self.runs.get(run)
-        return None if kept is None else copy.copy(kept.row)
-
-    def add_run(self, row: RunRow, new: NewRun, *, parent: Parent | None, created_at: float) -> None:
-        self.runs[row.id] = _Kept(copy.copy(row), parent, new.tags, created_at)
-
-    def advance_run(self, row: RunRow, *, seq: int) -> None:
-        self.update_run(row, epoch=row.epoch, seq=seq)
-
-    def update_run(self, row: RunRow, *, epoch: int, seq: int) -> None:
-        kept = self.runs[row.id]
-        assert (kept.row.epoch, kept.row.seq) == (epoch, seq), f"run {row.id} changed under its own commit"
-        kept.row = copy.copy(row)
-
-    def wake_run(self, run: RunId, at: float) -> None:
-        row = self.runs[run].row
-        if row.owner is None and row.status in (RunStatus.PENDING, RunStatus.RUNNING):
-            row.wake_at = at if row.wake_at is None else min(row.wake_at, at)
-
-    def append(self, run: RunId, link: int, events: Sequence[Recorded]) -> None:
-        self.logs[run, link].extend(events)
-
-    def put_wait(self, run: RunId, link: int, ref: int, kind: WaitKind, due: float) -> None:
-        self.waits[run][ref] = WaitRecord(run, link, ref, kind, due)
-
-    def drop_wait(self, run: RunId, ref: int) -> None:
-        self.waits[run].pop(ref, None)
-
-    def next_wait(self, run: RunId) -> float | None:
-        return min((wait.due for wait in self.waits[run].values()), default=None)
-
-    def hook(self, token_hash: TokenHash) -> HeldHook | None:
-        found = self.hooks.get(token_hash)
-        return None if found is None else found[0]
-
-    def put_hook(self, token_hash: TokenHash, hook: HeldHook, *, created_at: float) -> None:
-        self.hooks[token_hash] = (hook, created_at)
-
-    def drop_hook(self, run: RunId, link: int, ref: int) -> None:
-        for token_hash, (hook, _) in list(self.hooks.items()):
-            if (hook.run, hook.link, hook.ref) == (run, link, ref):
-                del self.hooks[token_hash]
-
-    def named_hooks(self, run: RunId) -> dict[TokenHash, int]:
-        return {token_hash: hook.ref for token_hash, (hook, _) in self.hooks.items() if hook.run == run and hook.token}
-
-    def inbox(self, run: RunId) -> list[InboxItem]:
-        return list(self.inboxes[run].values())
-
-    def inbox_waits(self, run: RunId) -> bool:
-        return any(not item.held for item in self.inboxes[run].values())
-
-    def pending(self, run: RunId, token_hash: TokenHash) -> int:
-        return sum(item.token_hash == token_hash for item in self.inboxes[run].values())
-
-    def add_message(self, run: RunId, message: InboxItem) -> None:
-        self.inboxes[run][self._next_message] = msgspec.structs.replace(message, id=self._next_message)
-        self._next_message += 1
-
-    def drop_messages(self, run: RunId, ids: Collection[int]) -> None:
-        for key in ids:
-            self.inboxes[run].pop(key, None)
-
-    def readdress(self, run: RunId, token_hash: TokenHash, *, link: int, ref: int) -> None:
-        hook, created_at = self.hooks[token_hash]
-        self.hooks[token_hash] = (msgspec.structs.replace(hook, link=link, ref=ref), created_at)
-        for key, item in self.inboxes[run].items():
-            if item.token_hash == token_hash:
-                self.inboxes[run][key] = msgspec.structs.replace(item, link=link, ref=ref)
-
-    def readdress_cancels(self, run: RunId, *, link: int) -> None:
-        for key, item in self.inboxes[run].items():
-            if item.kind == "cancel":
-                self.inboxes[run][key] = msgspec.structs.replace(item, link=link)
-
-    def answered(self, run: RunId, key: str) -> Answered | None:
-        found = self.keys.get((run, key))
-        return None if found is None else found[0]
-
-    def answered_by_token(self, token_hash: TokenHash, key: str) -> Answered | None:
-        return next((a for (_, k), (a, token, _) in self.keys.items() if k == key and token == token_hash), None)
-
-    def remember(self, run: RunId, key: str, *, link: int, token_hash: TokenHash | None, time: float) -> None:
-        self.keys[run, key] = (Answered(run, link), token_hash, time)
-
-    def put_watch(self, target: RunId, watcher: Watcher) -> None:
-        self.watches[target][watcher] = None
-
-    def drop_watch(self, run: RunId, ref: int) -> None:
-        self._drop_watches(lambda watcher: watcher.run == run and watcher.ref == ref)
-
-    def take_watchers(self, target: RunId) -> list[Watcher]:
-        return list(self.watches.pop(target, ()))
-
-    def drop_all(self, run: RunId, *, keep_link: int | None) -> None:
-        self.waits.pop(run, None)
-        for token_hash, (hook, _) in list(self.hooks.items()):
-            if hook.run == run and hook.link != keep_link:
-                del self.hooks[token_hash]
-        self._drop_watches(lambda watcher: watcher.run == run)
-        self.inboxes[run] = {key: item for key, item in self.inboxes[run].items() if item.link == keep_link}
-
-    def event_at(self, run: RunId, link: int, seq: int) -> Event:
-        return self.logs[run, link][seq - 1].event
-
-    def _drop_watches(self, goes: Callable[[Watcher], bool]) -> None:
-        for target, watchers in list(self.watches.items()):
-            self.watches[target] = {watcher: None for watcher in watchers if not goes(watcher)}
-            if not self.watches[target]:
-                del self.watches[target]
 
 
 class MemoryStore:
@@ -300,7 +164,52 @@ class MemoryStore:
     def _hook(self, token_hash: TokenHash) -> HookRecord:
         hook, created_at = self._rows.hooks[token_hash]
         pending = self._rows.pending(hook.run, token_hash)
-        return HookRecord(token_hash, hook.run, hook.link, hook.ref, hook.token, hook.schema, created_at, pending)
+        return HookRecord(
+            token_hash, hook.run, hook.link, hook.ref, hook.token, hook.schema, created_at, pending, hook.webhook
+        )
+
+    async def ended_hook(self, token_hash: TokenHash) -> bool:
+        return self._rows.ended_hook(token_hash)
+
+    async def answer(self, request: str) -> str | None:
+        kept = self._rows.requests.get(request)
+        return None if kept is None else kept[2]
+
+    async def chunks(self, run: RunId, stream: str, *, start: int, limit: int) -> list[Chunk]:
+        return [chunk for chunk in self._rows.standing(run, stream) if chunk.index >= start][:limit]
+
+    async def streams(self, run: RunId) -> list[StreamRecord]:
+        names = sorted(self._rows.streams.get(run, {}))
+        return [record for name in names if (record := await self.stream(run, name)) is not None]
+
+    async def stream(self, run: RunId, name: str) -> StreamRecord | None:
+        chunks = self._rows.streams.get(run, {}).get(name)
+        if not chunks:
+            return None
+        closed = any(chunk.kind == "close" for chunk in self._rows.standing(run, name))
+        return StreamRecord(name, len(chunks), closed, chunks[0].time, chunks[-1].time)
+
+    async def stream_tail(self, run: RunId, name: str, count: int) -> int:
+        values = [chunk.index for chunk in self._rows.standing(run, name) if chunk.kind in ("value", "bytes")]
+        return values[-count] if count <= len(values) else 0
+
+    # --- keys of the HTTP API ---
+
+    async def add_api_key(self, key: KeyRecord) -> None:
+        self._rows.api_keys[key.id] = key
+
+    async def api_key(self, hashed: str) -> KeyRecord | None:
+        return next((key for key in self._rows.api_keys.values() if key.hash == hashed), None)
+
+    async def api_keys(self) -> list[KeyRecord]:
+        return sorted(self._rows.api_keys.values(), key=lambda key: (key.created_at, key.id))
+
+    async def revoke_api_key(self, id: str) -> bool:
+        return self._rows.api_keys.pop(id, None) is not None
+
+    async def use_api_key(self, id: str, *, now: float) -> None:
+        if (key := self._rows.api_keys.get(id)) is not None:
+            self._rows.api_keys[id] = msgspec.structs.replace(key, used_at=now)
 
     # --- keeping house ---
 
@@ -313,10 +222,10 @@ class MemoryStore:
             :limit
         ]
         for run in ended:
-            for link in range(1, rows.runs.pop(run).row.link + 1):
-                rows.logs.pop((run, link), None)
+            rows.prune(run)
         stale = min(ended_before, self._clock.now() - _KEY_LIFE)
         rows.keys = {key: kept for key, kept in rows.keys.items() if key[0] in rows.runs and kept[2] >= stale}
+        rows.requests = {request: kept for request, kept in rows.requests.items() if kept[1] >= stale}
         return len(ended)
 
     async def audit(self) -> list[str]:
@@ -338,7 +247,7 @@ class MemoryStore:
         return found
 
 
-def _record(kept: _Kept) -> RunRecord:
+def _record(kept: RunKept) -> RunRecord:
     row = kept.row
     return RunRecord(
         id=row.id,

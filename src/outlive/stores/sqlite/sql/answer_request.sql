@@ -1,0 +1,1 @@
+UPDATE requests SET answer = ?2 WHERE id = ?1 AND answer IS NULL

@@ -1,1 +1,0 @@
-SELECT run, link FROM keys WHERE token_hash = ?1 AND key = ?2

@@ -1,0 +1,1 @@
+SELECT 1 FROM ended_hooks WHERE token_hash = ?1

@@ -1,0 +1,1 @@
+SELECT run, link, reply FROM keys WHERE token_hash = ?1 AND key = ?2

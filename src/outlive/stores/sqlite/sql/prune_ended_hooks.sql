@@ -1,0 +1,1 @@
+DELETE FROM ended_hooks WHERE run = ?1

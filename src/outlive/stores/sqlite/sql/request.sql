@@ -1,0 +1,1 @@
+SELECT answer FROM requests WHERE id = ?1
