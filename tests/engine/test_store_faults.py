@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
 from outlive import Engine, StoreUnavailable, create_hook, sleep, step, workflow
-from outlive.model.entries import Entry, Outcome
+from outlive.model.entries import Claims, Entry, Outcome
 from outlive.model.ids import WorkerId
 from outlive.stores.memory import MemoryStore
 from outlive.testing.clock import VirtualClock, virtual_options
@@ -22,6 +23,14 @@ class FailingStore(MemoryStore):
 
     broken = False
     slow = False
+    hesitant = False
+    """A claim has happened a second before its worker is told."""
+
+    async def claim(self, worker: WorkerId, **options: Any) -> Claims:
+        claims = await super().claim(worker, **options)
+        if self.hesitant and claims.runs:
+            await asyncio.sleep(1)
+        return claims
 
     def commit_now(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome] | None:
         if self.slow:
@@ -29,11 +38,17 @@ class FailingStore(MemoryStore):
         self._check()
         return super().commit_now(worker, entries)
 
+    late = False
+    """A commit has happened a second before its worker is told."""
+
     async def commit(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
-        await asyncio.sleep(1)
+        if not self.late:
+            await asyncio.sleep(1)
         self._check()
         done = super().commit_now(worker, entries)
         assert done is not None
+        if self.late:
+            await asyncio.sleep(1)
         return done
 
     def _check(self) -> None:
@@ -197,4 +212,37 @@ async def test_a_start_that_happened_unseen_is_taken_up(clock: VirtualClock) -> 
         await asyncio.sleep(30)
         run = await engine.start(acts.options(run_id="unseen"))
         assert await run.result() == [0, 1, 2, 3, 4]
+    assert effects("act") == [0, 1, 2, 3, 4]
+
+
+@step
+async def act_slowly() -> None:
+    record("slowly")
+    await asyncio.sleep(5)
+
+
+@workflow
+async def acts_slowly_after_a_while() -> None:
+    await sleep(100)
+    await act_slowly()
+
+
+async def test_a_run_that_is_being_claimed_is_no_stray(failing: Engine, store: FailingStore) -> None:
+    """It is owned and not in memory yet, and must not live twice."""
+    run = await failing.start(acts_slowly_after_a_while)
+    assert failing._worker is not None
+    store.hesitant = True
+    await asyncio.sleep(100.5)
+    failing._worker.look_for_strays()
+    await run.result()
+    assert len(effects("slowly")) == 1
+
+
+async def test_a_run_that_is_being_created_is_no_stray(failing: Engine, store: FailingStore) -> None:
+    assert failing._worker is not None
+    store.slow = store.late = True
+    starting = asyncio.create_task(failing.start(acts))
+    await asyncio.sleep(0.5)
+    failing._worker.look_for_strays()
+    assert await (await starting).result() == [0, 1, 2, 3, 4]
     assert effects("act") == [0, 1, 2, 3, 4]

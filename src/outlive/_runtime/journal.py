@@ -123,11 +123,15 @@ class Journal:
             self._idle.append(idle)
             await idle
 
+    async def settled(self) -> None:
+        """Wait for the outcome of the batch that is being committed, if there is one."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
     async def close(self) -> None:
         await self.flush()
         self._closed = True
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        await self.settled()
         for request in self._requests:
             if not request.done.done():
                 request.done.set_exception(StoreUnavailable("the engine was closed before this was written"))

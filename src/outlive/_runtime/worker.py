@@ -117,7 +117,11 @@ class Worker:
         self._on_hopeless = on_hopeless
         self._random = random.Random()
         self._hatching: dict[RunId, asyncio.Task[None]] = {}
-        self._strays: set[asyncio.Task[None]] = set()
+        self._taking = asyncio.Lock()
+        """Held while runs are claimed, or looked for: what one of them has taken is known here before the other looks."""
+        self._strays_expected = False
+        self._met: set[RunId] | None = None
+        """While strays are looked for: the runs that were in memory at any time meanwhile."""
         self._probation: dict[RunId, float] = {}
         """Suspects that have done nothing yet, and until when others wait for them (R31)."""
         self._poke = asyncio.Event()
@@ -149,7 +153,7 @@ class Worker:
         """Let running attempts end within ``grace`` seconds, write what is known, give up all claims."""
         self._closing = True
         self._revival.close()
-        tasks = [*self._tasks, *self._hatching.values(), *self._strays]
+        tasks = [*self._tasks, *self._hatching.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -201,7 +205,9 @@ class Worker:
             try:
                 if self.journal.worker is None:
                     await self._join()
-                pause = await self._claim()
+                async with self._taking:
+                    await self._gather_strays()
+                    pause = await self._claim()
             except LeaseLost:
                 self._lease_lost()
                 continue
@@ -213,7 +219,8 @@ class Worker:
 
     async def look(self) -> None:
         """Look for runs once, now: after this, one that is still parked is parked for the code that runs here."""
-        await self._claim()
+        async with self._taking:
+            await self._claim()
 
     async def _nap(self, seconds: float) -> None:
         timer = asyncio.get_running_loop().call_later(seconds, self._poke.set)
@@ -278,6 +285,8 @@ class Worker:
         """A run that this engine has created claimed: it goes on from memory (R34)."""
         hot = HotRun(self, run=created.id, link=1, epoch=created.epoch, root=root, log=list(created.events), fresh=True)
         self.hot[hot.run] = hot
+        if self._met is not None:
+            self._met.add(hot.run)
         self._revival.wake(hot, takeover=False)
 
     def _hatch(self, claimed: en.Claimed) -> None:
@@ -376,31 +385,32 @@ class Worker:
         self._remove(hot)
         self._heartbeat.check()
         self.look_for_strays()
-        self.poke()
 
     def look_for_strays(self) -> None:
         """Find runs that are owned and not here: a commit has happened though the store could not say so (rule 4)."""
-        task = asyncio.get_running_loop().create_task(self._gather_strays())
-        self._strays.add(task)
-        task.add_done_callback(self._strays.discard)
+        self._strays_expected = True
+        self.poke()
 
     async def _gather_strays(self) -> None:
-        owner = self.id
-        pause = 0.1
-        while not self._closing and self.id == owner:
-            try:
-                for run in await self._store.owned(owner):
-                    record = await self._store.run(run) if not self._knows(run) else None
-                    if record is not None and record.owner == owner and not self._knows(run):
-                        self._hatch(_reclaimed(record))
-                return
-            except StoreError as error:
-                log.warning("can't look for runs that went on unseen, trying again in %.1f s: %s", pause, error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
+        """Take up runs that the store says are owned here, and that were not in memory at any time while it was asked.
 
-    def _knows(self, run: RunId) -> bool:
-        return run in self.hot or run in self._hatching
+        One that was has perhaps left since, and its record, read before that, would bring it to life a second time.
+        """
+        if not self._strays_expected:
+            return
+        owner, met = self.journal.worker, {*self.hot, *self._hatching}
+        self._strays_expected, self._met = False, met
+        try:
+            found = [await self._store.run(run) for run in await self._store.owned(self.id) if run not in met]
+            await self.journal.settled()  # a commit that was on its way may have brought one in: that is told first
+        except StoreError:
+            self._strays_expected = True
+            raise
+        finally:
+            self._met = None
+        for record in found:
+            if record is not None and record.owner == owner == self.journal.worker and record.id not in met:
+                self._hatch(_reclaimed(record))
 
     def told(self, runs: tuple[RunId, ...]) -> None:
         """Messages were put into the inboxes of ``runs`` by a commit of this worker."""
