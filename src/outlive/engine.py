@@ -42,6 +42,7 @@ from outlive.model.streams import Chunk, StreamRecord, decode_reset
 from outlive.model.webhooks import GONE, SECRET_HEADERS, Answer, Reply, WebhookSettings, decode_answer, encode
 from outlive.readers import Readable, StreamInfo, StreamItem, StreamReset, stream_source
 from outlive.stores.protocol import Clock, RunFilter, Store
+from outlive.views import masked
 
 if TYPE_CHECKING:
     from outlive._runtime.journal import Journal
@@ -190,6 +191,11 @@ class Engine:
             stream_source.reset(self._stream_token)
             self._token = None
         await self.close()
+
+    @property
+    def closed(self) -> bool:
+        """It was not opened, or is closed again."""
+        return self._store is None
 
     @property
     def store(self) -> Store:
@@ -357,6 +363,7 @@ class Engine:
             key=key,
             reply=encode(reply) if key else "",
             limit=MOST_REQUESTS,
+            webhook=True,
         )
         outcome = await self.journal.request(message, then=self._told)
         if isinstance(outcome, en.Rejected):
@@ -486,12 +493,33 @@ class Engine:
             _info(record), open_hooks=len(await self.store.hooks(run)), unretrieved=unretrieved
         )
 
-    async def events(self, run: RunId, link: int | None) -> list[RunEvent]:
+    async def events(self, run: RunId, link: int | None, *, after: int = 0, limit: int | None = None) -> list[RunEvent]:
         record = await self.store.run(run)
         if record is None:
             raise RunNotFound(f"there is no run {run}")
         number = record.link if link is None else link
-        return [_event(run, number, recorded) for recorded in await self.store.log(run, number)]
+        log = await self.store.log(run, number, after=after, limit=limit)
+        return [_event(run, number, recorded) for recorded in log]
+
+    async def await_end(self, run: RunId, timeout: float) -> None:
+        """Wait until ``run`` has ended.
+
+        Raises:
+            RunNotFound: There is no such run.
+            TimeoutError: It has not ended in time.
+        """
+        async with asyncio.timeout(timeout):
+            await self._last_event(run, or_parked=False)
+
+    async def check(self) -> None:
+        """Whether requests can be served now.
+
+        Raises:
+            StoreUnavailable: The store can't be read, or could not be written when that was last tried.
+        """
+        if self.journal.failure is not None:
+            raise self.journal.failure
+        await self.store.run(RunId("-"))
 
     def _told(self, outcome: en.Outcome) -> None:
         if isinstance(outcome, en.Accepted) and self._worker is not None:
@@ -608,7 +636,7 @@ def _event(run: RunId, link: int, recorded: ev.Recorded) -> RunEvent:
     for hidden in ("type", "ref", "seed"):
         data.pop(hidden, None)
     _mask_webhook(recorded.event, data)
-    data = cast("dict[str, Any]", _masked(data))
+    data = cast("dict[str, Any]", masked(data))
     return RunEvent(
         run_id=run,
         link=link,
@@ -625,23 +653,11 @@ def _event(run: RunId, link: int, recorded: ev.Recorded) -> RunEvent:
 def _mask_webhook(event: ev.Event, data: dict[str, Any]) -> None:
     """The secrets of a webhook, and what proves to it who its callers are."""
     if isinstance(event, ev.HookCreated) and event.webhook is not None and event.webhook.secrets:
-        data["webhook"]["secrets"] = ["(secret)"] * len(event.webhook.secrets)
+        data["webhook"]["secrets"] = ["<secret>"] * len(event.webhook.secrets)
     if isinstance(event, ev.HookReceived | ev.HookDiscarded) and event.payload.request is not None:
         data["payload"]["request"]["headers"] = [
-            [name, "(secret)" if name in SECRET_HEADERS else value] for name, value in event.payload.request.headers
+            [name, "<secret>" if name in SECRET_HEADERS else value] for name, value in event.payload.request.headers
         ]
-
-
-def _masked(value: object) -> object:
-    """``value`` without what the codec marked as secret (R39)."""
-    if isinstance(value, dict):
-        fields = cast("dict[str, object]", value)
-        if fields.get("secret") is True and "$t" in fields:
-            return "(secret)"
-        return {key: _masked(field) for key, field in fields.items()}
-    if isinstance(value, list):
-        return [_masked(item) for item in cast("list[object]", value)]
-    return value
 
 
 def _teach(registry: Registry) -> None:

@@ -7,9 +7,9 @@ from msgspec import Raw
 from outlive._codec import Codec
 from outlive._core.seeds import Seed
 from outlive.cli.timeline import tell
-from outlive.cli.values import view
 from outlive.model import events as ev
 from outlive.model.ids import TokenHash, WorkerId
+from outlive.views import view
 
 SEED = "ab" * 32
 codec = Codec()

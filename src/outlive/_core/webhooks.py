@@ -259,7 +259,7 @@ def create_webhook(
         reply = Reply()
     elif respond_with == "manual":
         reply = Reply("manual", limit=limit)
-    elif isinstance(respond_with, Response):
+    elif isinstance(cast("object", respond_with), Response):
         reply = Reply("static", respond_with.answer)
     else:
         raise TypeError('respond_with is a Response, "manual", or left out')

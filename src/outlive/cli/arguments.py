@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import typing
 from typing import Any, cast
 
 import msgspec
 
-from outlive._core import payloads
+from outlive._core import arguments
 from outlive._core.authoring import Workflow
 from outlive.cli.exits import Complaint
 from outlive.errors import PayloadInvalid
@@ -16,21 +15,13 @@ from outlive.errors import PayloadInvalid
 def read_arguments(workflow: Workflow[..., Any], text: str | None) -> tuple[tuple[object, ...], dict[str, object]]:
     """Positional and keyword arguments: an array is the former, an object the latter, anything else one argument.
 
-    Values become what the signature says (a dataclass, a ``datetime``) where it says so.
-
     Raises:
         Complaint: It is not JSON, or does not fit the signature.
     """
-    args, kwargs = _read(text)
     try:
-        bound = workflow.binder.bind(args, kwargs)
-        hints = cast("dict[str, object]", typing.get_type_hints(workflow.fn))
-    except TypeError as error:
-        raise Complaint(f"the arguments do not fit {workflow.name}: {error}") from error
-    except NameError:  # a hint that can't be looked up says nothing
-        return args, kwargs
-    fitted = {name: _fit(workflow, name, value, hints.get(name)) for name, value in bound.items()}
-    return workflow.binder.spread(fitted)
+        return arguments.fit(workflow, *_read(text))
+    except PayloadInvalid as error:
+        raise Complaint(str(error)) from error
 
 
 def _read(text: str | None) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -52,14 +43,3 @@ def _read(text: str | None) -> tuple[tuple[object, ...], dict[str, object]]:
             return (), cast("dict[str, object]", value)
         case _:
             return (value,), {}
-
-
-def _fit(workflow: Workflow[..., Any], name: str, value: object, hint: object) -> object:
-    if hint is None:
-        return value
-    try:
-        return payloads.fit(value, hint)
-    except PayloadInvalid as error:
-        if isinstance(error.__cause__, TypeError):  # a hint that nothing can be checked against
-            return value
-        raise Complaint(f"argument {name!r} of {workflow.name}: {error.__cause__}") from error

@@ -6,10 +6,11 @@ import json
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+from outlive.views import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,13 +30,6 @@ STYLES: Final = {
 
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-
-
-@runtime_checkable
-class _Model(Protocol):
-    """A pydantic model."""
-
-    def model_dump(self, *, mode: str) -> object: ...
 
 
 def on_terminal() -> bool:
@@ -66,26 +60,6 @@ def to_json(value: object) -> str:
         return msgspec.json.encode(plain(value)).decode()
     except (ValueError, OverflowError):  # an integer of more than 64 bits
         return json.dumps(plain(value), default=repr, separators=(",", ":"))
-
-
-def plain(value: object) -> object:
-    """``value`` in the types of JSON."""
-    try:
-        return cast("object", msgspec.to_builtins(value, str_keys=True, enc_hook=_other))
-    except (TypeError, ValueError, RecursionError):
-        return repr(value)
-
-
-def _other(value: object) -> object:
-    match value:
-        case PurePath() | complex() | range():
-            return str(value)
-        case BaseException():
-            return f"{type(value).__name__}: {value}"
-        case _Model():
-            return value.model_dump(mode="json")
-        case _:
-            return repr(value)
 
 
 def iso(epoch: float | datetime | None) -> str:

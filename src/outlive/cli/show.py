@@ -27,8 +27,8 @@ from outlive.cli.output import (
     to_json,
 )
 from outlive.cli.timeline import Entry, tell
-from outlive.cli.values import hide, secrets_of, view
 from outlive.handles import RunEvent, RunInfo
+from outlive.views import hide, secrets_of, view
 
 if TYPE_CHECKING:
     from outlive.model.events import Recorded

@@ -8,9 +8,9 @@ from typing import assert_never
 from msgspec import Struct
 
 from outlive._core.seeds import Seed
-from outlive.cli.values import error_text, view, view_payload
 from outlive.model import events as ev
 from outlive.model.events import Recorded
+from outlive.views import error_text, view, view_payload
 
 
 class Entry(Struct, kw_only=True, omit_defaults=True):

@@ -25,6 +25,8 @@ def deliver(rows: Rows, message: Message, *, now: float) -> Accepted | Refused:
             if known is None and rows.ended_hook(message.token_hash):
                 return Refused("ended")
             return _again(rows, known)
+        if message.webhook and held.webhook is None:
+            return Refused("not_found")
         run = held.run
     else:
         assert message.run is not None, "a request names its run"

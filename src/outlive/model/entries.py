@@ -135,6 +135,8 @@ class Message(Struct, frozen=True, kw_only=True):
     """Deduplicates deliveries to one run: the second gets the first one's answer."""
     limit: int = 10_000
     """Payloads that may wait for one hook."""
+    webhook: bool = False
+    """It came to a URL, so only a webhook takes it: a hook whose token a user chose could be guessed."""
     reply: str = ""
     """Of a webhook with a ``key``: how its caller is answered, for those who come again."""
 

@@ -15,7 +15,7 @@ from outlive.model.inbox import EndStatus, InboxItem, MessageKind
 from outlive.model.records import RunStatus
 from outlive.model.rows import HeldHook, Known, RunRow, Watcher
 from outlive.model.streams import Piece, Reset, encode_reset
-from outlive.model.webhooks import GONE, encode
+from outlive.model.webhooks import GONE, decode_settings, encode
 from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.statements import SQL
 
@@ -187,8 +187,11 @@ class SqliteRows:
     # --- hooks ---
 
     def hook(self, token_hash: TokenHash) -> HeldHook | None:
-        found = fetch(self._connection, tuple[RunId, int, int, str, str], SQL["hook"], (token_hash,))
-        return HeldHook(*found[0]) if found else None
+        found = fetch(self._connection, tuple[RunId, int, int, str, str, str], SQL["hook"], (token_hash,))
+        if not found:
+            return None
+        run, link, ref, token, schema, webhook = found[0]
+        return HeldHook(run, link, ref, token, schema, decode_settings(webhook) if webhook else None)
 
     def put_hook(self, token_hash: TokenHash, hook: HeldHook, *, created_at: float) -> None:
         self._bare.discard(hook.run)

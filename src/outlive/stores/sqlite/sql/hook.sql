@@ -1,1 +1,1 @@
-SELECT run, link, ref, token, schema FROM hooks WHERE token_hash = ?1
+SELECT run, link, ref, token, schema, webhook FROM hooks WHERE token_hash = ?1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
-from typing import Final, cast
+from pathlib import PurePath
+from typing import Final, Protocol, cast, runtime_checkable
 
 import msgspec
 from msgspec import Raw
@@ -15,9 +17,10 @@ from outlive.errors import SerializationError
 from outlive.model.events import HookCreated, Payload, Recorded, RunCreated
 
 _LARGEST: Final = 64 * 2**20
-_SECRET: Final = frozenset({"outlive:hook", "outlive:hook-handle"})
 _MAPPINGS: Final = frozenset({"dict", "ordereddict", "counter", "defaultdict"})
-_MASK: Final = "<hook>"
+_MASK: Final = "<secret>"
+_GENERATED: Final = re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])", re.ASCII)
+"""What looks like a generated token: 256 bits in URL-safe base64."""
 _TOKEN_MASK: Final = "<token>"  # noqa: S105
 
 
@@ -89,6 +92,21 @@ def hide(value: object, secrets: Collection[str]) -> object:
             return value
 
 
+def masked(value: object) -> object:
+    """``value``, a tree of JSON, without what the codec marked as secret and what looks like a generated token (R39)."""
+    match value:
+        case str():
+            return _GENERATED.sub(_TOKEN_MASK, value)
+        case {"secret": True, "$t": str()}:
+            return _MASK
+        case dict():
+            return {key: masked(item) for key, item in cast("dict[str, object]", value).items()}
+        case list():
+            return [masked(item) for item in cast("list[object]", value)]
+        case _:
+            return value
+
+
 def _view(node: object, tokens: bool) -> object:
     match node:
         case list():
@@ -105,7 +123,7 @@ def _tagged(tag: str, node: dict[str, object], tokens: bool) -> object:
     value = node.get("v")
     if tag == "exception":
         return _error_line(node)
-    if tag == "ext" and node.get("c") in _SECRET and not tokens:
+    if node.get("secret") is True and not tokens:
         return _MASK
     if tag == "int":
         return int(str(value), 16)
@@ -116,3 +134,30 @@ def _tagged(tag: str, node: dict[str, object], tokens: bool) -> object:
             for key, item in pairs
         }
     return _view(value, tokens) if "v" in node else node
+
+
+@runtime_checkable
+class _Model(Protocol):
+    """A pydantic model."""
+
+    def model_dump(self, *, mode: str) -> object: ...
+
+
+def plain(value: object) -> object:
+    """``value`` in the types of JSON."""
+    try:
+        return cast("object", msgspec.to_builtins(value, str_keys=True, enc_hook=_other))
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+
+
+def _other(value: object) -> object:
+    match value:
+        case PurePath() | complex() | range():
+            return str(value)
+        case BaseException():
+            return f"{type(value).__name__}: {value}"
+        case _Model():
+            return value.model_dump(mode="json")
+        case _:
+            return repr(value)
