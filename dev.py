@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Everything a developer does here, from a fresh clone and with nothing installed but Python 3.11 or newer.
 
-    python3 dev.py demo        watch a workflow survive a kill
+    python3 dev.py demo        watch a workflow survive a kill; demo birthday: one with a server and webhooks
     python3 dev.py test        everything: format, lint, layers, types, and the tests on each Python that is here
     python3 dev.py quick       the same without slow tests and other Pythons: under a minute, for the inner loop
     python3 dev.py fix         let the tools repair what they can
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def demo(rest: Sequence[str]) -> int:
-    sync("--inexact", "--no-default-groups", "--extra", "cli")
+    sync("--inexact", "--no-default-groups", "--extra", "server" if "birthday" in rest else "cli")
     return call("outlive", "demo", *rest)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from outlive.cli.ledger import EXPECTED, Line, faults
+from outlive.cli.demo.ledger import Line, faults
+from outlive.cli.demo.order import Order
 
 from .conftest import Project
 
+EXPECTED = Order.steps
 RECORDED = {"validate", "charge", "reserve_stock"}
 CUT_OFF = ("print_label", "book_courier")
 
@@ -21,7 +23,7 @@ def lines() -> list[Line]:
 
 
 def judge(ledger: list[Line]) -> list[str]:
-    return faults(ledger, first=1, second=2, recorded=RECORDED)
+    return faults(ledger, expected=EXPECTED, first=1, second=2, recorded=RECORDED)
 
 
 def test_steps_that_were_done_once_are_no_fault() -> None:
@@ -56,3 +58,22 @@ def test_the_demo_tells_its_story_and_ends_well(project: Project) -> None:
     assert places == sorted(places)
     assert "nothing lost, nothing done twice" in done.out
     assert "\x1b" not in done.out
+
+
+@pytest.mark.slow
+def test_the_birthday_card_is_sent_though_its_server_was_killed(project: Project) -> None:
+    done = project.outlive("demo", "birthday")
+
+    assert done.code == 0, done.out + done.err
+    chapters = [
+        "1. A server",
+        "kill -9",
+        "2. The same command again",
+        "3. Thirty days later",
+        "4. What the ledger says",
+    ]
+    places = [done.out.index(chapter) for chapter in chapters]
+    assert places == sorted(places)
+    for line in ("Ben: Many happy returns!", "Cleo: So sorry to miss it", "Dora: I bring the cake"):
+        assert f"| {line}" in done.out
+    assert "nothing lost, nothing done twice" in done.out

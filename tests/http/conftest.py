@@ -15,7 +15,7 @@ from outlive import Engine
 from outlive.http import Role, create_app
 from outlive.http.app import OutliveApp
 from outlive.http.auth import create_key
-from outlive.http.serving import Server
+from outlive.http.serving import Server, address_of, listen
 
 WEBHOOK = "/.well-known/workflow/v1/webhook/"
 
@@ -41,12 +41,14 @@ class Front:
 async def fronted(engine: Engine, **options: Any) -> AsyncIterator[Front]:
     """``engine`` on a port of its own, with a key for each role."""
     app = create_app(engine, on_token=lambda _token: None, **options)
-    started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    listener = listen("127.0.0.1", 0)
     async with engine:
         keys = {role.name.lower(): (await create_key(engine, name=role.name, role=role))[1] for role in Role}
-        server = Server(app, host="127.0.0.1", port=0, on_started=started.set_result)
-        serving = asyncio.create_task(server._serve())
-        front = Front(engine, app, await started, keys)
+        server = Server(app, on_started=lambda: started.set_result(None))
+        serving = asyncio.create_task(server._serve([listener]))
+        await started
+        front = Front(engine, app, address_of(listener), keys)
         try:
             yield front
         finally:
@@ -55,6 +57,7 @@ async def fronted(engine: Engine, **options: Any) -> AsyncIterator[Front]:
                 await client.aclose()
             server.should_exit = True
             await serving
+            listener.close()
 
 
 @pytest.fixture

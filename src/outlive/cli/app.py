@@ -12,12 +12,15 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from outlive.cli import exits
 from outlive.cli.demo import demo
-from outlive.cli.hooks import resume
+from outlive.cli.hooks import hooks, resume
+from outlive.cli.keys import app as keys
 from outlive.cli.replay import replay
 from outlive.cli.run import run
 from outlive.cli.runs import cancel, runs, terminate, wake
+from outlive.cli.serving import dev, serve
 from outlive.cli.show import show
 from outlive.cli.store import doctor, prune
+from outlive.cli.tail import tail
 from outlive.cli.version import version, version_line
 from outlive.cli.worker import worker
 from outlive.errors import ConfigurationError, OutliveError, UsageError
@@ -31,16 +34,20 @@ app: Final = App(
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
 )
-_groups: Final[tuple[tuple[str, tuple[Callable[..., object], ...]], ...]] = (
-    ("Run", (demo, run, worker)),
-    ("Look", (runs, show, replay)),
+_groups: Final[tuple[tuple[str, tuple[Callable[..., object] | App, ...]], ...]] = (
+    ("Run", (demo, run, worker, serve, dev)),
+    ("Look", (runs, show, tail, hooks, replay)),
     ("Act", (resume, cancel, wake, terminate)),
-    ("Keep", (doctor, prune, version)),
+    ("Keep", (keys, doctor, prune, version)),
 )
 for _place, (_name, _commands) in enumerate(_groups):
     _group = Group(_name, sort_key=_place)
     for _command in _commands:
-        app.command(_command, group=_group)
+        if isinstance(_command, App):
+            _command.group = _group
+            app.command(_command)
+        else:
+            app.command(_command, group=_group)
 
 
 def start(tokens: Sequence[str]) -> int:

@@ -54,7 +54,7 @@ async def _work(url: str, *, strict: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stop, number)
-    async with Engine(url, guard="strict" if strict else None, on_hopeless=_give_up) as engine:
+    async with Engine(url, guard="strict" if strict else None, on_hopeless=give_up) as engine:
         names = registry.workflows.names()
         log.info("worker %s works in %s on %s", engine.worker.id if engine.worker else "", url, ", ".join(names))
         await stop.wait()
@@ -63,7 +63,7 @@ async def _work(url: str, *, strict: bool) -> None:
     log.info("stopped")
 
 
-def _give_up() -> None:
+def give_up() -> None:
     """A body blocks the loop and can't be stopped; others take over (R28)."""
     os._exit(HOPELESS)
 

@@ -89,11 +89,11 @@ def create_app(
     Raises:
         ConfigurationError: A route does not declare what it needs.
     """
-    keys = ApiKeys(engine) if auth is None else None
+    auth = ApiKeys(engine) if auth is None else auth
     hosts = {urlsplit(engine.base_url).hostname or "", *allowed_hosts}
 
     async def started() -> None:
-        token = await keys.start() if keys is not None else None
+        token = await auth.start() if isinstance(auth, ApiKeys) else None
         if token is not None:
             (on_token or _print_token)(token)
 
@@ -119,7 +119,7 @@ def create_app(
         separate_input_output_schemas=False,
     )
     app.state.engine = engine
-    app.state.auth = keys if auth is None else auth
+    app.state.auth = auth
     app.state.started = started
     app.state.stopping = anyio.Event()
     api.add_to(app)

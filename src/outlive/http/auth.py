@@ -132,14 +132,18 @@ async def create_key(
 class ApiKeys:
     """The keys in the engine's store (``outlive keys``). While there is none, a start-up token, good on this machine only."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, startup: str | None = None) -> None:
+        """``startup``: the token to use while there is no key; a new one unless given."""
         self._engine = engine
+        self._given = startup
         self._startup: str | None = None
         self._used: dict[str, float] = {}
 
     async def start(self) -> str | None:
         """The start-up token, to be printed once; None if there are keys."""
-        self._startup = None if await self._engine.store.api_keys() else secrets.token_urlsafe(32)
+        self._startup = None
+        if not await self._engine.store.api_keys():
+            self._startup = self._given or secrets.token_urlsafe(32)
         return self._startup
 
     async def caller(self, bearer: str | None, scope: Scope) -> Caller | None:

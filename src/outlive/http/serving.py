@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -74,11 +75,9 @@ class PatientProtocol(H11Protocol):
 class Server(uvicorn.Server):
     """uvicorn, told to stop by whoever owns the process's signals."""
 
-    def __init__(self, app: OutliveApp, *, host: str, port: int, on_started: Callable[[str], None]) -> None:
+    def __init__(self, app: OutliveApp, *, on_started: Callable[[], None]) -> None:
         config = uvicorn.Config(
             app,
-            host=host,
-            port=port,
             http=PatientProtocol,
             ws="none",
             lifespan="on",
@@ -100,33 +99,62 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            [first, *_] = self.servers[0].sockets
-            host, port = first.getsockname()[:2]
-            self._on_started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            self._on_started()
 
     def stop(self, number: signal.Signals) -> None:
-        """End: streams are told to resume elsewhere, other requests get the grace."""
+        """End: streams are told to resume elsewhere, other requests get the grace. Told again: end at once."""
+        if self.should_exit:
+            os._exit(128 + number)
         self._app.state.stopping.set()
         self.handle_exit(number, None)
 
 
-async def serve(app: OutliveApp, *, host: str, port: int, on_started: Callable[[str], None]) -> None:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket on that address; port 0: one that is free.
+
+    Raises:
+        ConfigurationError: The address can't be had.
+    """
+    if not 0 <= port <= 65_535:  # the resolver would take it modulo that
+        raise ConfigurationError(f"{port} is no port: 0 to 65535")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ConfigurationError(f"can't listen on {host}:{port}: {error.strerror}; choose another --host or --port") from error
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """The URL at which this machine reaches it."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def serve(app: OutliveApp, listener: socket.socket, *, on_started: Callable[[], None] = lambda: None) -> None:
     """Serve until SIGTERM or Ctrl-C; a second one ends at once.
 
     Raises:
         ConfigurationError: The address is reachable from elsewhere, and no API key was made.
     """
+    host = listener.getsockname()[0]
     if not is_loopback(host) and not await _has_keys(app):
         raise ConfigurationError(
             f"{host} can be reached from other machines, and there is no API key; make one first: outlive keys create NAME"
         )
-    server = Server(app, host=host, port=port, on_started=on_started)
+    server = Server(app, on_started=on_started)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop, number)
-    await server._serve()
+    await server._serve([listener])
     if not server.started:
-        raise ConfigurationError(f"can't serve on {host}:{port}; see above")
+        raise ConfigurationError("the server did not start; the reason stands above")
 
 
 async def _has_keys(app: OutliveApp) -> bool:

@@ -140,6 +140,10 @@ class Store(Protocol):
 
     async def hooks(self, run: RunId) -> list[HookRecord]: ...
 
+    async def open_hooks(self, *, before: tuple[RunId, int] | None, limit: int) -> list[HookRecord]:
+        """Of all runs, those with the greatest ids first; ``before``: run and ref of the last one of the page before."""
+        ...
+
     async def hook(self, token_hash: TokenHash) -> HookRecord | None: ...
 
     async def ended_hook(self, token_hash: TokenHash) -> bool:

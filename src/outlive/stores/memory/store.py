@@ -158,6 +158,11 @@ class MemoryStore:
         found = [self._hook(token) for token, (hook, _) in self._rows.hooks.items() if hook.run == run]
         return sorted(found, key=lambda hook: (hook.ref, hook.token_hash))
 
+    async def open_hooks(self, *, before: tuple[RunId, int] | None, limit: int) -> list[HookRecord]:
+        found = [self._hook(token) for token in self._rows.hooks]
+        older = [hook for hook in found if before is None or (hook.run, hook.ref) < before]
+        return sorted(older, key=lambda hook: (hook.run, hook.ref), reverse=True)[:limit]
+
     async def hook(self, token_hash: TokenHash) -> HookRecord | None:
         return self._hook(token_hash) if token_hash in self._rows.hooks else None
 

@@ -94,6 +94,11 @@ def hooks(connection: Connection, run: RunId) -> list[HookRecord]:
     return [_hook(*row) for row in fetch(connection, _HOOK, SQL["hooks"], (run,))]
 
 
+def open_hooks(connection: Connection, before: tuple[RunId, int] | None, limit: int) -> list[HookRecord]:
+    run, ref = before if before is not None else ("\U0010ffff", 0)
+    return [_hook(*row) for row in fetch(connection, _HOOK, SQL["open_hooks"], (run, ref, limit))]
+
+
 def hook(connection: Connection, token_hash: TokenHash) -> HookRecord | None:
     found = fetch(connection, _HOOK, SQL["hook_record"], (token_hash,))
     return _hook(*found[0]) if found else None

@@ -208,6 +208,9 @@ class SQLiteStore:
     async def hooks(self, run: RunId) -> list[HookRecord]:
         return await self._read(lambda connection: reading.hooks(connection, run))
 
+    async def open_hooks(self, *, before: tuple[RunId, int] | None, limit: int) -> list[HookRecord]:
+        return await self._read(lambda connection: reading.open_hooks(connection, before, limit))
+
     async def hook(self, token_hash: TokenHash) -> HookRecord | None:
         return await self._read(lambda connection: reading.hook(connection, token_hash))
 

@@ -184,6 +184,9 @@ class MortalStore:
     async def hooks(self, run: RunId) -> list[HookRecord]:
         return await self._answer(lambda: asyncio.ensure_future(self.inner.hooks(run)))
 
+    async def open_hooks(self, *, before: tuple[RunId, int] | None, limit: int) -> list[HookRecord]:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.open_hooks(before=before, limit=limit)))
+
     async def hook(self, token_hash: TokenHash) -> HookRecord | None:
         return await self._answer(lambda: asyncio.ensure_future(self.inner.hook(token_hash)))
 

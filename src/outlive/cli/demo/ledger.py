@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-EXPECTED: Final = ("validate", "charge", "reserve_stock", "print_label", "book_courier", "ship")
+VARIABLE: Final = "OUTLIVE_DEMO_LEDGER"
 
 
 class Line(Struct, frozen=True):
@@ -33,17 +33,21 @@ def read(file: Path) -> list[Line]:
     return [_decoder.decode(line) for line in text.split(b"\n")[:-1]]
 
 
-def faults(lines: Sequence[Line], *, first: int, second: int, recorded: Collection[str]) -> list[str]:
-    """What contradicts "each step once": ``recorded`` are the steps whose results were durable when ``first`` was killed."""
-    return list(_faults(lines, first, second, recorded))
+def faults(
+    lines: Sequence[Line], *, expected: Collection[str], first: int, second: int, recorded: Collection[str]
+) -> list[str]:
+    """What contradicts "each of ``expected`` once": those ``recorded`` were durable when the process ``first`` was killed."""
+    return list(_faults(lines, expected, first, second, recorded))
 
 
-def _faults(lines: Sequence[Line], first: int, second: int, recorded: Collection[str]) -> Iterator[str]:
+def _faults(
+    lines: Sequence[Line], expected: Collection[str], first: int, second: int, recorded: Collection[str]
+) -> Iterator[str]:
     if {line.pid for line in lines} != {first, second}:
         yield "the steps did not run in two processes"
-    if unknown := {line.step for line in lines} - set(EXPECTED):
+    if unknown := {line.step for line in lines} - set(expected):
         yield f"steps that nobody called: {', '.join(sorted(unknown))}"
-    for name in EXPECTED:
+    for name in expected:
         mine = [line for line in lines if line.step == name]
         began = [line.pid for line in mine if line.what == "began"]
         done = [line.pid for line in mine if line.what == "done"]

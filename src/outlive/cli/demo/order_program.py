@@ -8,11 +8,10 @@ calling the steps a second time.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from dataclasses import dataclass
 
-from outlive import HookDefinition, define_hook, get_step_metadata, race, sleep, step, workflow
+from outlive import HookDefinition, define_hook, race, sleep, step, workflow
+from outlive.cli.demo.effects import work
 
 
 @dataclass
@@ -32,36 +31,36 @@ approval: HookDefinition[Approval] = define_hook(Approval)
 
 @step
 async def validate(order: Order) -> None:
-    await work(order, "validate", seconds=0.2)
+    await work("validate", order.id, seconds=0.2)
 
 
 @step
 async def charge(order: Order) -> str:
-    await work(order, "charge", seconds=0.4)
+    await work("charge", order.id, seconds=0.4)
     return f"receipt-{order.id}"
 
 
 @step
 async def reserve_stock(order: Order) -> str:
-    await work(order, "reserve_stock", seconds=0.2)
+    await work("reserve_stock", order.id, seconds=0.2)
     return "shelf 7"
 
 
 @step
 async def print_label(order: Order) -> str:
-    await work(order, "print_label", seconds=1.4)
+    await work("print_label", order.id, seconds=1.4)
     return f"label-{order.id}"
 
 
 @step
 async def book_courier(order: Order) -> str:
-    await work(order, "book_courier", seconds=1.7)
+    await work("book_courier", order.id, seconds=1.7)
     return "Tuesday, 9:30"
 
 
 @step
 async def ship(order: Order, label: str, approved_by: str) -> str:
-    await work(order, "ship", seconds=0.3)
+    await work("ship", order.id, seconds=0.3)
     return f"{order.item} sent with {label}, approved by {approved_by}"
 
 
@@ -80,20 +79,3 @@ async def fulfil(order: Order) -> dict[str, str]:
         return {"receipt": receipt, "status": "nobody approved it in time"}
 
     return {"receipt": receipt, "shelf": shelf, "pickup": pickup, "status": await ship(order, label, answer.by)}
-
-
-async def work(order: Order, name: str, *, seconds: float) -> None:
-    """Stands for an effect on the world: takes its time, and leaves two lines in a file that nobody ever rewrites."""
-    write(order, name, "began")
-    await asyncio.sleep(seconds)
-    write(order, name, "done")
-
-
-def write(order: Order, name: str, what: str) -> None:
-    step_id = get_step_metadata().step_id
-    line = json.dumps({"order": order.id, "step": name, "what": what, "pid": os.getpid(), "step_id": step_id})
-    ledger = os.open(os.environ["OUTLIVE_DEMO_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(ledger, line.encode() + b"\n")
-    finally:
-        os.close(ledger)
