@@ -19,7 +19,7 @@ from outlive.model.events import HookCreated, Payload, Recorded, RunCreated
 _LARGEST: Final = 64 * 2**20
 _MAPPINGS: Final = frozenset({"dict", "ordereddict", "counter", "defaultdict"})
 _MASK: Final = "<secret>"
-_GENERATED: Final = re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])", re.ASCII)
+TOKEN: Final = re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])", re.ASCII)
 """What looks like a generated token: 256 bits in URL-safe base64."""
 _TOKEN_MASK: Final = "<token>"  # noqa: S105
 
@@ -96,7 +96,7 @@ def masked(value: object) -> object:
     """``value``, a tree of JSON, without what the codec marked as secret and what looks like a generated token (R39)."""
     match value:
         case str():
-            return _GENERATED.sub(_TOKEN_MASK, value)
+            return TOKEN.sub(_TOKEN_MASK, value)
         case {"secret": True, "$t": str()}:
             return _MASK
         case dict():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
+from typing import Final
 
 from outlive import (
     Response,
     WebhookRequest,
     create_hook,
     create_webhook,
+    get_step_metadata,
     get_writable,
     sleep,
     step,
@@ -17,6 +20,8 @@ from outlive import (
 )
 
 urls: list[str] = []
+LETTERS: Final = "OUTLIVE_TEST_LETTERS"
+"""The variable that names a file for URLs, where the tests run in another process."""
 SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_" + "A" * 40]
 
 
@@ -35,6 +40,9 @@ def genuine(headers: dict[str, str], body: bytes) -> bool:
 @step
 async def tell(url: str) -> None:
     urls.append(url)
+    if LETTERS in os.environ:
+        with open(os.environ[LETTERS], "a") as letters:
+            print(url + "", file=letters, flush=True)
 
 
 @step
@@ -146,3 +154,58 @@ async def chunks(number: int, pause: float) -> None:
 async def streams(number: int, pause: float = 0.0) -> int:
     await chunks(number, pause)
     return number
+
+
+@workflow
+async def keeps_all() -> list[str]:
+    """Everything that it is sent, until the end."""
+    webhook = create_webhook()
+    await tell(webhook.url)
+    kept: list[str] = []
+    async for request in webhook:
+        text = await request.text()
+        if text == "end":
+            break
+        kept.append(text)
+    return kept
+
+
+@step
+async def stalls() -> None:
+    stream = get_writable("numbers")
+    await stream.write({"n": 0})
+    await stream.flush()
+    await asyncio.sleep(3_600)
+
+
+@workflow
+async def idles() -> None:
+    await stalls()
+
+
+@step(max_retries=1, retry_delay=0)
+async def fails_once() -> None:
+    stream = get_writable("numbers")
+    attempt = get_step_metadata().attempt
+    for value in range(3):
+        await stream.write([attempt, value])
+    await stream.flush()
+    if attempt == 1:
+        raise ValueError("once more")
+
+
+@workflow
+async def retries() -> None:
+    await fails_once()
+
+
+@step
+async def floods(number: int, size: int) -> None:
+    stream = get_writable("numbers")
+    for _ in range(number):
+        await stream.write(b"x" * size)
+
+
+@workflow
+async def flood(number: int, size: int) -> None:
+    await floods(number, size)

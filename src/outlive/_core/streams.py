@@ -12,10 +12,10 @@ from outlive._codec import Codec, digest
 from outlive._core.context import current, step_metadata
 from outlive._core.machine import Machine
 from outlive._core.waiting import Durable
-from outlive.errors import UsageError
+from outlive.errors import SerializationError, UsageError
 from outlive.model import commands as cmd
 from outlive.model.ids import RunId
-from outlive.model.streams import Piece
+from outlive.model.streams import LARGEST, Piece
 from outlive.model.webhooks import Answer
 
 PROGRESS: Final = "progress"
@@ -72,7 +72,7 @@ class Writable:
         """Append a value, or bytes as they are. Waits while too much is not yet durable.
 
         Raises:
-            SerializationError: The value can't be carried.
+            SerializationError: The value can't be carried, or is longer than 1 MiB.
             UsageError: The stream was closed, belongs to another run, or the attempt is no longer the one that counts.
         """
         machine = current()
@@ -137,9 +137,12 @@ class Writable:
 
 
 def _piece(value: object, codec: Codec) -> Piece:
-    if type(value) is bytes:
-        return ("bytes", value)
-    return ("value", bytes(codec.encode(value, what="chunk")))
+    piece: Piece = ("bytes", value) if type(value) is bytes else ("value", bytes(codec.encode(value, what="chunk")))
+    if len(piece[1]) > LARGEST:
+        raise SerializationError(
+            f"a chunk of a stream has at most {LARGEST:,} bytes, and this one {len(piece[1]):,}; write it in several"
+        )
+    return piece
 
 
 def get_writable(name: str = "default") -> Writable:

@@ -21,6 +21,7 @@ from outlive._runtime import ahead
 from outlive._runtime.ahead import Ahead
 from outlive._runtime.executor import Attempt
 from outlive._runtime.leaving import Leaving
+from outlive._runtime.notices import streams_of
 from outlive._runtime.owner import Owner
 from outlive._runtime.steps import Steps
 from outlive._runtime.streaming import Streams
@@ -721,11 +722,6 @@ class HotRun:
         if self.machine is not None:
             drop(self.machine)
             self.machine = None
-
-
-def streams_of(run: RunId) -> str:
-    """Under which name news of the streams of ``run`` are told."""
-    return f"streams of {run}"
 
 
 def _hook_created(command: cmd.OpenHook) -> ev.HookCreated:

@@ -17,6 +17,14 @@ READ_AGAIN_EVERY: Final = 32
 """Looks after which waiters read the store again though nothing seemed to change."""
 
 
+_STREAMS: Final = "streams of "
+
+
+def streams_of(run: RunId) -> str:
+    """Under which name news of the streams of ``run`` are told."""
+    return _STREAMS + run
+
+
 class Wakeable(Protocol):
     def poke(self) -> None: ...
     def holds(self, run: RunId) -> bool: ...
@@ -75,5 +83,5 @@ class Notices:
                 self._worker.poke()
             if changed or looks % READ_AGAIN_EVERY == 0:
                 for about in list(self._waiting):
-                    if self._worker is None or not self._worker.holds(RunId(about)):  # of those here, the worker tells
-                        self.tell(about)
+                    if self._worker is None or not self._worker.holds(RunId(about.removeprefix(_STREAMS))):
+                        self.tell(about)  # of those that are here the worker tells

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
-from outlive._runtime.hotrun import streams_of
+from outlive._runtime.notices import streams_of
 from outlive.errors import RunNotFound
 from outlive.model.ids import RunId
 from outlive.model.streams import Chunk, decode_reset
@@ -15,8 +15,10 @@ from outlive.stores.protocol import Store
 if TYPE_CHECKING:
     from outlive._runtime.notices import Notices
 
-PAGE: Final = 500
-"""Chunks in memory at once, however slow the reader."""
+FIRST_PAGE: Final = 16
+LARGEST_PAGE: Final = 500
+PAGE_BYTES: Final = 1_048_576
+"""What is read at once, about, and so kept in memory for a slow reader."""
 
 
 class StreamReading:
@@ -30,6 +32,7 @@ class StreamReading:
         self._name = name
         self._next = start
         self._began = start
+        self._limit = FIRST_PAGE
         self._delivered: dict[tuple[int, int], int] = {}
         """By writer, the last chunk that this reader was given."""
 
@@ -48,7 +51,9 @@ class StreamReading:
                 record = await self._store.run(self._run)  # before the chunks: an ended run writes no more
                 if record is None:
                     raise RunNotFound(f"there is no run {self._run}")
-                page = await self._store.chunks(self._run, self._name, start=self._next, limit=PAGE)
+                limit = self._limit
+                page = await self._store.chunks(self._run, self._name, start=self._next, limit=limit)
+                self._measure(page)
                 for chunk in page:
                     self._next = chunk.index + 1
                     if chunk.kind == "close":
@@ -56,7 +61,7 @@ class StreamReading:
                         return
                     if self._concerns(chunk):
                         yield chunk
-                if len(page) == PAGE:
+                if len(page) == limit:
                     continue
                 if record.status.ended:
                     self.reason = str(record.status)
@@ -66,6 +71,12 @@ class StreamReading:
                 for about, waiting in zip((streams_of(self._run), self._run), news, strict=True):
                     self._notices.leave(about, waiting)
                     waiting.cancel()
+
+    def _measure(self, page: list[Chunk]) -> None:
+        """How many to read next."""
+        if page:
+            average = sum(len(chunk.data) for chunk in page) // len(page) + 1
+            self._limit = min(max(PAGE_BYTES // average, FIRST_PAGE), LARGEST_PAGE)
 
     def _concerns(self, chunk: Chunk) -> bool:
         """Whether to give ``chunk``: a reset only to whom it takes something back."""

@@ -22,6 +22,7 @@ from outlive._runtime.executor import Executor
 from outlive._runtime.heartbeat import Heartbeat
 from outlive._runtime.hotrun import HotRun
 from outlive._runtime.journal import Journal
+from outlive._runtime.notices import streams_of
 from outlive._runtime.revival import Revival
 from outlive._runtime.timers import Timers
 from outlive._runtime.watchdog import Watchdog
@@ -311,6 +312,9 @@ class Worker:
             careful=claimed.suspect or claimed.crashes > 0,
         )
         self.hot[claimed.run] = hot
+        self.news(
+            (streams_of(claimed.run),)
+        )  # from here on only this worker tells; what others wrote before is to be read
         if claimed.crashes >= CRASHES_BEFORE_PARKING:
             report = f"{claimed.crashes} times in a row a worker died while only this run could have done it"
             hot.park("it kills its workers", report)

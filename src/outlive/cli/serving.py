@@ -97,7 +97,14 @@ async def _serve(
             on_hopeless=give_up,
         )
         given = os.environ.pop(STARTUP_TOKEN, None)  # so that no step's subprocess inherits it
-        app = create_app(engine, auth=ApiKeys(engine, startup=given), allowed_hosts=allowed_hosts)
+        app = create_app(
+            engine,
+            auth=ApiKeys(engine, startup=given),
+            allowed_hosts=allowed_hosts,
+            on_token=None if given is None else lambda _known: None,
+        )
+
+        _allow_many_connections()
 
         def started() -> None:
             log.info("serving %s of %s at %s", ", ".join(registry.workflows.names()), url, address)
@@ -106,6 +113,16 @@ async def _serve(
 
         await serve(app, listener, on_started=started)
     log.info("stopped")
+
+
+def _allow_many_connections() -> None:
+    """As many as the server takes: the usual soft limit of open files is lower."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8_192 if hard == resource.RLIM_INFINITY else min(hard, 8_192)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _log(*, verbose: bool) -> None:

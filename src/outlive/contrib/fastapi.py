@@ -47,16 +47,11 @@ def mount(
     auth: Auth | None = None,
     allowed_hosts: Collection[str] = (),
 ) -> OutliveApp:
-    """Serve ``engine`` below ``path``. Its ``base_url`` must end with the path, or the URLs of webhooks lead elsewhere.
+    """Serve ``engine`` below ``path``: :func:`outlive.http.install`.
 
     Raises:
-        ConfigurationError: It does not.
+        ConfigurationError: The engine's ``base_url`` does not end with the path, so that webhooks would be called elsewhere.
     """
-    if not engine.base_url.endswith(path.rstrip("/")):
-        raise ConfigurationError(
-            f"webhooks would be called at {engine.base_url}, and are served below {path}; "
-            f"give the engine its address with the path: Engine(base_url='https://example.com{path}')"
-        )
     app.state.outlive = engine
     return install(app, engine, path=path, auth=auth, allowed_hosts=allowed_hosts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from outlive._core.webhooks import PATH
 from outlive.http.auth import LOOPBACK_NAMES, hostname
 from outlive.http.problems import Problem, of, respond
+from outlive.views import TOKEN
 
 MOST_HEADERS: Final = 100
 HEADER_BYTES: Final = 16 * 1024
@@ -59,10 +60,10 @@ class Limits:
             if not webhook:
                 self._check_origin(scope["method"], headers)
         except Problem as problem:
-            await respond(problem)(scope, receive, send)
+            await respond(problem)(scope, receive, _Secured(scope, send))
             return
         limit = WEBHOOK_BYTES if webhook else API_BYTES
-        sending = _Secured(send)
+        sending = _Secured(scope, send)
         try:
             await self._app(scope, _Body(receive, limit), sending)
         except Exception as error:  # what nobody foresaw: an id for the client, the rest for the log
@@ -104,6 +105,16 @@ def _path_here(scope: Scope) -> str:
     return path.removeprefix(root) if root and path.startswith(root) else path
 
 
+def _hide(scope: Scope) -> None:
+    """Keep what may be a token out of the scope; nobody needs the path any more."""
+    before: str = scope["path"]
+    place = before.find(PATH)
+    if place >= 0:
+        before, scope["query_string"] = f"{before[: place + len(PATH)]}hidden", b""
+    hidden = TOKEN.sub("hidden", before)
+    scope["path"], scope["raw_path"] = hidden, quote(hidden).encode()
+
+
 class _Body:
     """Counts a body as it comes, whatever its headers say, and does not wait for it for ever."""
 
@@ -135,15 +146,17 @@ class _Body:
 
 
 class _Secured:
-    """Adds the headers that every answer has."""
+    """Adds the headers that every answer has, and hides tokens from access logs, which are written as the answer begins."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
         self._send = send
         self.begun = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.begun = True
+            _hide(self._scope)
             headers = MutableHeaders(scope=message)
             for name, value in _SECURITY.items():
                 headers.setdefault(name, value)

@@ -10,7 +10,8 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from outlive.engine import Engine
+from outlive.engine import DEFAULT_BASE_URL, Engine
+from outlive.errors import ConfigurationError
 from outlive.http.app import OutliveApp, create_app
 from outlive.http.auth import Auth
 
@@ -25,9 +26,13 @@ def install(
 ) -> OutliveApp:
     """Serve ``engine`` below ``path`` of a FastAPI or Starlette app, and open it for as long as that lives.
 
-    Call it after the app's own routes were added: with an empty path it answers whatever those do not. The engine's ``base_url``
-    includes the path.
+    Call it after the app's own routes were added: with an empty path it answers whatever those do not. The engine's ``base_url`` ends
+    with the path; one that was not set gets it.
+
+    Raises:
+        ConfigurationError: The ``base_url`` leads elsewhere.
     """
+    path = place(engine, path)
     inner = create_app(engine, auth=auth, allowed_hosts=allowed_hosts)
     outer = app.router.lifespan_context
 
@@ -49,8 +54,30 @@ def wrap(
     auth: Auth | None = None,
     allowed_hosts: Collection[str] = (),
 ) -> ASGIApp:
-    """``app``, of any framework (Litestar, Django), with ``engine`` served below ``path``. Give this to the ASGI server instead."""
-    return _Wrapped(app, create_app(engine, auth=auth, allowed_hosts=allowed_hosts), path.rstrip("/"))
+    """``app``, of any framework (Litestar, Django), with ``engine`` served below ``path``. Give this to the ASGI server instead.
+
+    Raises:
+        ConfigurationError: The engine's ``base_url`` leads elsewhere.
+    """
+    path = place(engine, path)
+    return _Wrapped(app, create_app(engine, auth=auth, allowed_hosts=allowed_hosts), path)
+
+
+def place(engine: Engine, path: str) -> str:
+    """See to it that webhooks are called where they are served; the path, without a slash at its end.
+
+    Raises:
+        ConfigurationError: They would not be.
+    """
+    path = path.rstrip("/")
+    if engine.base_url == DEFAULT_BASE_URL:
+        engine.base_url += path
+    elif not engine.base_url.endswith(path):
+        raise ConfigurationError(
+            f"webhooks would be called at {engine.base_url}, and are served below {path}; "
+            f"give the engine its address with the path, as in Engine(base_url='https://example.com{path}')"
+        )
+    return path
 
 
 class _Wrapped:
@@ -64,7 +91,10 @@ class _Wrapped:
             await self._live(scope, receive, send)
         elif scope["type"] == "http" and (scope["path"] == self._path or scope["path"].startswith(f"{self._path}/")):
             root = f"{scope.get('root_path', '')}{self._path}"
-            await self._inner({**scope, "root_path": root, "app_root_path": root}, receive, send)
+            scope["root_path"] = scope["app_root_path"] = (
+                root  # in place: what is hidden there is hidden from access logs
+            )
+            await self._inner(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

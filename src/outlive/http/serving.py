@@ -127,7 +127,9 @@ def listen(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except OSError as error:
-        raise ConfigurationError(f"can't listen on {host}:{port}: {error.strerror}; choose another --host or --port") from error
+        raise ConfigurationError(
+            f"can't listen on {host}:{port}: {error.strerror}; choose another --host or --port"
+        ) from error
     return listener
 
 

@@ -12,7 +12,8 @@ ChunkKind: TypeAlias = Literal["value", "bytes", "reset", "close"]
 
 Piece: TypeAlias = tuple[ChunkKind, bytes]
 
-MAX_NAME: Final = 128
+LARGEST: Final = 1_048_576
+"""Bytes of one chunk."""
 
 
 class Written(Struct, frozen=True, gc=False):
