@@ -38,17 +38,17 @@ class Front:
 
 
 @asynccontextmanager
-async def fronted(engine: Engine, **options: Any) -> AsyncIterator[Front]:
-    """``engine`` on a port of its own, with a key for each role."""
-    app = create_app(engine, on_token=lambda _token: None, **options)
+async def fronted(engine: Engine, *, keys: bool = True, **options: Any) -> AsyncIterator[Front]:
+    """``engine`` on a port of its own, with a key for each role unless told otherwise."""
+    app = create_app(engine, **{"on_token": lambda _token: None, **options})
     started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     listener = listen("127.0.0.1", 0)
     async with engine:
-        keys = {role.name.lower(): (await create_key(engine, name=role.name, role=role))[1] for role in Role}
+        made = {role.name.lower(): (await create_key(engine, name=role.name, role=role))[1] for role in Role if keys}
         server = Server(app, on_started=lambda: started.set_result(None))
         serving = asyncio.create_task(server._serve([listener]))
         await started
-        front = Front(engine, app, address_of(listener), keys)
+        front = Front(engine, app, address_of(listener), made)
         try:
             yield front
         finally:

@@ -24,7 +24,7 @@ from outlive.http.problems import Problem
 from outlive.model import events as ev
 from outlive.model.events import Payload
 from outlive.model.ids import RunId
-from outlive.model.records import RunStatus
+from outlive.model.records import HookRecord, RunStatus
 from outlive.views import error_text, masked, view
 
 LONGEST_WAIT = 60.0
@@ -228,17 +228,22 @@ async def list_hooks(request: Request, run_id: RunPath) -> list[m.HookModel]:
     """The open hooks of a run; their tokens are secrets."""
     engine = engine_of(request)
     await engine.get_run(run_id).info()
-    return [
-        m.HookModel(
-            run_id=hook.run,
-            ref=hook.ref,
-            created_at=datetime.fromtimestamp(hook.created_at, UTC),
-            pending=hook.pending,
-            type_name=hook.schema,
-            webhook=hook.webhook is not None,
-        )
-        for hook in await engine.store.hooks(RunId(run_id))
-    ]
+    return [_hook(hook) for hook in await engine.store.hooks(RunId(run_id))]
+
+
+@route("GET", "/api/v1/hooks", "listOpenHooks")
+@needs(Role.VIEWER)
+async def list_open_hooks(
+    request: Request,
+    before: Annotated[str | None, Query(pattern=f"{m.RUN_ID[:-1]}/[0-9]{{1,9}}$")] = None,
+    limit: Limit = 50,
+) -> m.HookPage:
+    """The open hooks of all runs, those of the newest runs first."""
+    run, _, ref = (before or "").rpartition("/")
+    place = (RunId(run), int(ref)) if before else None
+    found = await engine_of(request).store.open_hooks(before=place, limit=limit)
+    last = f"{found[-1].run}/{found[-1].ref}" if len(found) == limit else None
+    return m.HookPage(hooks=[_hook(hook) for hook in found], next=last)
 
 
 @route("POST", "/api/v1/hooks/resume", "resumeHook", status=202)
@@ -246,8 +251,6 @@ async def list_hooks(request: Request, run_id: RunPath) -> list[m.HookModel]:
 async def resume_hook(request: Request, body: m.ResumeHook) -> m.Done:
     """Send a payload to the hook that holds a token. Once this answers it is durable."""
     engine = engine_of(request)
-    if not body.token.isprintable():
-        raise Problem(422, "no hook has such a token")
     record = await engine.store.hook(hash_token(body.token))
     if record is not None and record.webhook is not None:
         raise HookNotFound("this is a webhook; call its URL")
@@ -273,13 +276,27 @@ async def list_streams(request: Request, run_id: RunPath) -> list[m.StreamModel]
 async def ready(request: Request) -> m.Ready:
     """Whether the store can be read and written: 503 if not."""
     engine = engine_of(request)
-    async with asyncio.timeout(5):
-        await engine.check()
+    try:
+        async with asyncio.timeout(5):
+            await engine.check()
+    except TimeoutError:
+        raise Problem(503, "the store does not answer", headers={"retry-after": "5"}) from None
     return m.Ready(ready=True)
 
 
 def _run(info: RunInfo) -> m.RunModel:
     return m.RunModel.model_validate(info)
+
+
+def _hook(hook: HookRecord) -> m.HookModel:
+    return m.HookModel(
+        run_id=hook.run,
+        ref=hook.ref,
+        created_at=datetime.fromtimestamp(hook.created_at, UTC),
+        pending=hook.pending,
+        type_name=hook.schema,
+        webhook=hook.webhook is not None,
+    )
 
 
 def _event(event: RunEvent) -> m.EventModel:

@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import anyio
@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+from typing_extensions import override
 
 from outlive._core.webhooks import PATH
 from outlive.engine import Engine
@@ -68,6 +69,21 @@ class OutliveApp(FastAPI):
             await problems.respond(problem)(scope, receive, send)
             return
         await super().__call__(scope, receive, send)
+
+    @override
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document; errors are problems, which FastAPI can't be told of a model."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    for status, answer in operation["responses"].items():
+                        if status >= "400":
+                            answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
+            document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"key": []}]
+        assert self.openapi_schema is not None, "it was made just now"
+        return self.openapi_schema
 
 
 def create_app(

@@ -90,12 +90,22 @@ class Limits:
             return
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         foreign = site is not None and site not in ("same-origin", "none")
-        if origin is not None and (urlsplit(origin).hostname or "") not in self._hosts:
+        if origin is not None and _host_of(origin) not in self._hosts:
             foreign = True
         if foreign:
             raise Problem(403, "a request of another site")
-        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        if kind != "application/json" and not (empty and not kind):
             raise Problem(415, "send application/json")
+
+
+def _host_of(origin: str) -> str:
+    """Empty if it is no URL."""
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _path_here(scope: Scope) -> str:

@@ -91,8 +91,13 @@ class HookModel(Model):
     webhook: bool
 
 
+class HookPage(Model):
+    hooks: list[HookModel]
+    next: Annotated[str | None, Field(description="Give this as `before` for the next page")]
+
+
 class ResumeHook(Model):
-    token: Annotated[str, Field(min_length=1, max_length=512)]
+    token: Annotated[str, Field(min_length=1, max_length=512, pattern=TEXT)]
     payload: Any = None
     idempotency_key: Annotated[str, Field(max_length=255, pattern=TEXT)] = ""
 

@@ -53,6 +53,8 @@ class Problem(FastAPIException):
     def __init__(self, status: int, detail: str, *, code: str = "", headers: dict[str, str] | None = None) -> None:
         super().__init__(status, detail, headers)
         self.code: str = code or _TITLES[status].lower().replace(" ", "-")
+        self.id: str = secrets.token_hex(8)
+        """Told to the client, and logged with what the client is not told."""
 
 
 def respond(problem: Problem) -> Response:
@@ -63,7 +65,7 @@ def respond(problem: Problem) -> Response:
         "status": problem.status_code,
         "detail": problem.detail,
         "code": problem.code,
-        "id": secrets.token_hex(8),
+        "id": problem.id,
     }
     headers = {"cache-control": "no-store", **(problem.headers or {})}
     return Response(msgspec.json.encode(body), problem.status_code, headers, MEDIA_TYPE)
@@ -80,15 +82,17 @@ def of(error: Exception) -> Problem:
             places = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5])
             return Problem(422, places or "the request does not fit")
         case errors.StoreUnavailable():
-            log.error("a request was refused, the store can't be used: %s", error)
-            return Problem(503, "the store can't be used now", code=error.code, headers={"retry-after": "5"})
+            problem = Problem(503, "the store can't be used now", code=error.code, headers={"retry-after": "5"})
+            log.error("request %s was refused, the store can't be used: %s", problem.id, error)
+            return problem
         case _:
             pass
     for kind, status in _STATUS:
         if isinstance(error, kind):
             return Problem(status, str(error), code=getattr(error, "code", ""))
-    log.error("a request failed", exc_info=error)
-    return Problem(500, "something went wrong here; it was logged")
+    problem = Problem(500, "something went wrong here; it was logged under this id")
+    log.error("request %s failed", problem.id, exc_info=error)
+    return problem
 
 
 async def handle(_request: Request, error: Exception) -> Response:
