@@ -194,9 +194,14 @@ PROGRAMS: dict[str, Callable[[Engine, int], Coroutine[Any, Any, Figures]]] = {
 
 
 async def main(name: str, size: int, folder: str) -> Figures:
+    programs = PROGRAMS
+    if name not in programs:
+        from benchmarks import http_programs  # which costs the others time and memory
+
+        programs = http_programs.PROGRAMS
     async with Engine(f"sqlite:////{Path(folder).resolve()}/outlive.db", guard="cheap") as engine:
         await (await engine.start(steps, 3)).result()  # whatever is made once is made
-        return await PROGRAMS[name](engine, size)
+        return await programs[name](engine, size)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ SLOW: Final = (
 )
 
 # CI tries the same examples each time: what is found by chance is found by people, with time to mend it
+pytest.register_assert_rewrite("outlive.testing.conformance")  # so that a store which fails is told by what
+
 hypothesis.settings.register_profile("outlive", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("outlive")
 

@@ -15,7 +15,19 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_a_quick_run_measures_what_it_is_asked_for(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    chosen = ["sequential", "runs", "gather", "hook", "races", "sleepers", "replay"]
+    chosen = [
+        "sequential",
+        "runs",
+        "gather",
+        "hook",
+        "races",
+        "sleepers",
+        "replay",
+        "webhook",
+        "webhooks",
+        "sse",
+        "chunks",
+    ]
     command = [sys.executable, "-m", "benchmarks", "--quick", "--no-dbos", "--repeat", "1", "--json", str(figures)]
     done = subprocess.run([*command, "--only", *chosen], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ from __future__ import annotations
 from outlive.testing.conformance.claims import ClaimConformance
 from outlive.testing.conformance.commits import CommitConformance
 from outlive.testing.conformance.ends import EndConformance
+from outlive.testing.conformance.front import FrontConformance
 from outlive.testing.conformance.house import HouseConformance
 from outlive.testing.conformance.messages import MessageConformance
 from outlive.testing.conformance.world import StoreFactory, VirtualClock, World
@@ -18,5 +19,7 @@ from outlive.testing.conformance.world import StoreFactory, VirtualClock, World
 __all__ = ["StoreConformance", "StoreFactory", "VirtualClock", "World"]
 
 
-class StoreConformance(CommitConformance, MessageConformance, EndConformance, ClaimConformance, HouseConformance):
+class StoreConformance(
+    CommitConformance, MessageConformance, EndConformance, ClaimConformance, HouseConformance, FrontConformance
+):
     """Inherit, give the fixture ``store_factory``, and run it with pytest."""

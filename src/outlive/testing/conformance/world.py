@@ -97,7 +97,9 @@ class World:
         return outcome
 
     def send(self, token: str, text: str = "hello", **fields: Any) -> Accepted | Refused:
-        payload = ev.Payload(content_type="text/plain", text=text)
+        return self.send_payload(token, ev.Payload(content_type="text/plain", text=text), **fields)
+
+    def send_payload(self, token: str, payload: ev.Payload, **fields: Any) -> Accepted | Refused:
         outcome = self.one(Message(kind="payload", token_hash=TokenHash(token), payload=payload, **fields), worker=None)
         assert isinstance(outcome, (Accepted, Refused)), outcome
         return outcome
