@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from outlive import (
+    Engine,
     FatalError,
+    Response,
     RetryableError,
     Run,
     RunConflict,
     StepError,
     StepInterrupted,
+    StreamReset,
+    WebhookRequest,
+    Writable,
     continue_as_new,
     create_hook,
+    create_webhook,
     get_logger,
     get_run,
     get_step_metadata,
+    get_writable,
     now,
     patched,
     race,
@@ -30,6 +38,9 @@ from outlive import (
     uuid4,
     workflow,
 )
+from outlive.model.entries import Accepted
+from outlive.model.events import Payload
+from outlive.model.webhooks import Answer, Reply, RequestHead
 from outlive.testing.crashpoints import Client, Scene
 
 
@@ -828,9 +839,26 @@ async def logs() -> None:
     get_logger("crash").warning("after")
 
 
+class Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
 @program()
 async def log_lines(client: Client) -> object:
-    return await client.run(logs)
+    """A crash may take a line with it, as it comes out once what it tells of is durable; it never brings one twice."""
+    heard = Lines()
+    logger = logging.getLogger("crash")
+    logger.addHandler(heard)
+    try:
+        await client.run(logs)
+    finally:
+        logger.removeHandler(heard)
+    return [heard.lines.count(line) <= 1 for line in ("before", "after")], set(heard.lines) <= {"before", "after"}
 
 
 @workflow
@@ -858,3 +886,191 @@ async def sets() -> list[str]:
 @program()
 async def tasks_in_a_set(client: Client) -> object:
     return await client.run(sets)
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+class Reader:
+    """Reads a stream through all lives, from where it was cut off; what is void it forgets."""
+
+    def __init__(self, run_id: str, name: str) -> None:
+        self.run_id = run_id
+        self.name = name
+        self.kept: dict[int, object] = {}
+        self.cursor = 0
+        self.reason = ""
+
+    async def read(self, engine: Engine) -> None:
+        reader = engine.get_run(self.run_id).stream(self.name, self.cursor)
+        async for item in reader.items():
+            assert item.index >= self.cursor, "a chunk came twice"
+            self.cursor = item.index + 1
+            if isinstance(item.value, StreamReset):
+                since = item.value.since
+                self.kept = {index: value for index, value in self.kept.items() if index < since}
+            else:
+                self.kept[item.index] = item.value
+        self.reason = reader.reason
+
+
+async def streamed(client: Client, run_id: str, name: str) -> tuple[list[object], str]:
+    """What a reader has in the end that followed from the beginning, and one that comes now: they must agree."""
+    follower = Reader(run_id, name)
+    await client.ask(follower.read)
+    late = Reader(run_id, name)
+    await client.ask(late.read)
+    assert list(late.kept.values()) == list(follower.kept.values())
+    return list(late.kept.values()), late.reason
+
+
+@step
+async def tells(stream: Writable, *values: object) -> int:
+    for value in values:
+        await stream.write(value)
+        await asyncio.sleep(1)
+    return len(values)
+
+
+@step(max_retries=2)
+async def tells_and_fails(stream: Writable) -> int:
+    attempt = get_step_metadata().attempt
+    await stream.write(f"attempt {attempt}")
+    await stream.flush()
+    if attempt < 3:
+        raise ValueError("again")
+    return attempt
+
+
+@workflow
+async def writes() -> int:
+    stream = get_writable("told")
+    await stream.write("the body begins")
+    number = await tells(stream, "a", b"b", {"c": 1})
+    number += await tells_and_fails(stream)
+    await sleep(1000)
+    number += await tells(stream, "d")
+    await stream.write("the body ends")
+    await stream.close()
+    return number
+
+
+@program(twice=8)
+async def streams_of_steps_and_the_body(client: Client) -> object:
+    run = await client.start(writes)
+    return await streamed(client, run, "told"), await client.result(run)
+
+
+@workflow
+async def writes_twice(link: int) -> int:
+    await tells(get_writable("chain"), f"link {link}")
+    if link < 3:
+        continue_as_new(link + 1)
+    return link
+
+
+@program(twice=4)
+async def a_stream_through_a_chain(client: Client) -> object:
+    result = await client.run(writes_twice, 1)
+    return result, await streamed(client, writes_twice.name, "chain")
+
+
+# --- webhooks --------------------------------------------------------------------------------------------------------
+
+
+@step
+async def gives_away(url: str) -> str:
+    return url
+
+
+@step
+async def answers(request: WebhookRequest) -> str:
+    text = await request.text()
+    await request.respond(201, text=f"step: {text}")
+    return text
+
+
+@workflow
+async def serves() -> list[str]:
+    webhook = create_webhook(respond_with="manual", respond_within=3_600)
+    await gives_away(webhook.url)
+    got: list[str] = []
+    async for request in webhook:
+        if await request.text() == "end":
+            await request.respond(text="body: end")
+            break
+        got.append(await answers(request))
+        await sleep(100)
+    webhook.dispose()
+    await sleep(100)
+    return got
+
+
+async def link_of(client: Client, run_id: str) -> str:
+    """The token that the run gave away."""
+    await client.seen(run_id, "step_completed")
+
+    async def look(engine: Engine) -> str:
+        events = await engine.get_run(run_id).events()
+        [first] = [event for event in events if event.kind == "step_completed"][:1]
+        record = await engine.store.log(engine.get_run(run_id).id, 1, after=first.seq - 1, limit=1)
+        value = engine.codec.decode(record[0].event.result)
+        return str(value).rpartition("/")[2]
+
+    return await client.ask(look)
+
+
+async def call(client: Client, run_id: str, token: str, text: str, *, manual: bool = True) -> Answer | str | None:
+    """As the front door takes in a request, and answers; asked again under the same key, as its sender would."""
+    head = RequestHead(id=f"key-{text}", method="POST", query="", headers=(), manual=manual)
+    payload = Payload.of("text/plain", text.encode(), head)
+    reply = Reply("manual", limit=3_600) if manual else Reply()
+
+    async def ask(engine: Engine) -> Answer | str | None:
+        outcome = await engine.accept_request(token, payload, key=f"key-{text}", reply=reply)
+        if not isinstance(outcome, Accepted):
+            return outcome.reason
+        return await engine.await_answer(outcome.run, head.id) if manual else "accepted"
+
+    return await client.ask(ask)
+
+
+@program(twice=8)
+async def webhooks_that_are_answered(client: Client) -> object:
+    run = await client.start(serves)
+    token = await link_of(client, run)
+    told = [await call(client, run, token, text) for text in ("one", "two", "end")]
+    result = await client.result(run)
+    return told, result, await call(client, run, token, "late"), await call(client, run, token, "one")
+
+
+@workflow
+async def serves_statically() -> list[str]:
+    with create_webhook(respond_with=Response(text="thanks")) as webhook:
+        await gives_away(webhook.url)
+        await sleep(500)
+        return [await (await webhook).text() for _ in range(3)]
+
+
+@program(twice=4)
+async def webhooks_called_before_the_await(client: Client) -> object:
+    run = await client.start(serves_statically)
+    token = await link_of(client, run)
+    for text in ("one", "two", "two", "three"):
+        await call(client, run, token, text, manual=False)
+    return await client.result(run), await call(client, run, token, "four", manual=False)
+
+
+@workflow
+async def leaves_callers_waiting() -> str:
+    webhook = create_webhook(respond_with="manual", respond_within=3_600)
+    await gives_away(webhook.url)
+    return await (await webhook).text()
+
+
+@program()
+async def a_caller_who_is_never_answered(client: Client) -> object:
+    run = await client.start(leaves_callers_waiting)
+    token = await link_of(client, run)
+    answer = await call(client, run, token, "hello")
+    return answer, await client.result(run)

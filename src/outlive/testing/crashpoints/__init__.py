@@ -82,6 +82,8 @@ def crash_everywhere(
         for (point,) in points:
             trace = play(point)
             trials += 1
+            if not trace.deaths:
+                problems.append(f"crash {point}: it was never reached, so the scene is not the same each time")
             second_lives[point] = trace.commits[1] if len(trace.commits) > 1 else 0
             problems += _told((point,), differences(trace, undisturbed, also=also, same_log=same_log))
         for pair in _pairs(second_lives, twice, seed):
