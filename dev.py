@@ -36,7 +36,7 @@ CHECKS: Sequence[tuple[str, ...]] = (
 )
 EXPORTS = ("basedpyright", "--verifytypes", "outlive", "--ignoreexternal")
 PYTEST = ("pytest", "--quiet", "--numprocesses", "2")
-EVICTED = (*PYTEST, "--evict", "tests/cli", "tests/examples", "tests/processes")
+EVICTED = (*PYTEST, "--evict", "tests/cli", "tests/examples", "tests/http", "tests/processes")
 OTHER_PYTHONS = ("nox", "--session", "other")
 
 

@@ -212,3 +212,49 @@ async def test_webhooks_are_called_where_they_are_served(
 ) -> None:
     with pytest.raises(ConfigurationError, match="give the engine its address"):
         place(make_engine(base_url="https://example.com/elsewhere"))
+
+
+async def test_around_a_real_litestar_app(make_engine: Callable[..., Engine]) -> None:
+    from litestar import Litestar, get
+
+    events: list[str] = []
+
+    @get("/hello")
+    async def theirs() -> dict[str, str]:
+        return {"hello": "theirs"}
+
+    async def begins(_app: Litestar) -> None:
+        events.append("begun")
+
+    async def ends(_app: Litestar) -> None:
+        events.append("ended")
+
+    engine = make_engine()
+    app = Litestar([theirs], on_startup=[begins], on_shutdown=[ends], openapi_config=None)
+    async with served(wrap(app, engine)) as client:
+        assert events == ["begun"]
+        assert (await client.get("/hello")).json() == {"hello": "theirs"}
+        await works(client, engine, "/outlive")
+    assert events == ["begun", "ended"]
+    assert engine.closed
+
+
+async def test_around_a_real_django_app(make_engine: Callable[..., Engine]) -> None:
+    import django
+    from django.conf import settings
+    from django.core.asgi import get_asgi_application
+    from django.http import HttpRequest, JsonResponse
+    from django.urls import path
+
+    async def theirs(_request: HttpRequest) -> JsonResponse:
+        return JsonResponse({"hello": "theirs"})
+
+    if not settings.configured:
+        settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="x", USE_TZ=True)
+        django.setup()
+    globals()["urlpatterns"] = [path("hello", theirs)]
+    engine = make_engine()
+    async with served(wrap(get_asgi_application(), engine)) as client:
+        assert (await client.get("/hello")).json() == {"hello": "theirs"}
+        await works(client, engine, "/outlive")
+    assert engine.closed
