@@ -18,6 +18,8 @@ from outlive.model.events import HookCreated, Payload, Recorded, RunCreated
 
 _LARGEST: Final = 64 * 2**20
 _MAPPINGS: Final = frozenset({"dict", "ordereddict", "counter", "defaultdict"})
+_ALWAYS_SECRET: Final = frozenset({"outlive:hook", "outlive:hook-handle"})
+"""Stored types that were not marked as secret at first."""
 _MASK: Final = "<secret>"
 TOKEN: Final = re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])", re.ASCII)
 """What looks like a generated token: 256 bits in URL-safe base64."""
@@ -99,6 +101,8 @@ def masked(value: object) -> object:
             return TOKEN.sub(_TOKEN_MASK, value)
         case {"secret": True, "$t": str()}:
             return _MASK
+        case {"$t": "ext", "c": str() as kind} if kind in _ALWAYS_SECRET:
+            return _MASK
         case dict():
             return {key: masked(item) for key, item in cast("dict[str, object]", value).items()}
         case list():
@@ -123,7 +127,7 @@ def _tagged(tag: str, node: dict[str, object], tokens: bool) -> object:
     value = node.get("v")
     if tag == "exception":
         return _error_line(node)
-    if node.get("secret") is True and not tokens:
+    if not tokens and (node.get("secret") is True or node.get("c") in _ALWAYS_SECRET):
         return _MASK
     if tag == "int":
         return int(str(value), 16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from msgspec import Raw
 
 from outlive._codec import Codec
@@ -9,7 +11,7 @@ from outlive._core.seeds import Seed
 from outlive.cli.timeline import tell
 from outlive.model import events as ev
 from outlive.model.ids import TokenHash, WorkerId
-from outlive.views import view
+from outlive.views import masked, view
 
 SEED = "ab" * 32
 codec = Codec()
@@ -69,7 +71,10 @@ def test_values_are_read_without_their_classes() -> None:
 
 
 def test_hooks_in_values_are_masked_unless_asked_for() -> None:
-    raw = b'{"hook":{"$t":"ext","c":"outlive:hook-handle","v":"secret"}}'
+    before = b'{"hook":{"$t":"ext","c":"outlive:hook-handle","v":"token"}}'
+    marked = b'{"hook":{"$t":"ext","c":"app:any","secret":true,"v":"token"}}'
 
-    assert view(raw) == {"hook": "<hook>"}
-    assert view(raw, tokens=True) == {"hook": "secret"}
+    for raw in (before, marked):
+        assert view(raw) == {"hook": "<secret>"}
+        assert view(raw, tokens=True) == {"hook": "token"}
+        assert masked(json.loads(raw)) == {"hook": "<secret>"}

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import secrets
 import time
-from typing import Literal
+from typing import Final, Literal
 
 from cyclopts import App
 
@@ -19,7 +19,7 @@ from outlive.engine import Engine
 from outlive.model.durations import seconds
 from outlive.model.records import KeyRecord
 
-app = App(name="keys", help="API keys of the HTTP API.", result_action="return_value")
+app: Final = App(name="keys", help="API keys of the HTTP API.", result_action="return_value")
 
 
 @app.command

@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,10 +21,9 @@ from outlive._core.authoring import step
 from outlive._core.context import get_step_metadata
 from outlive.errors import FatalError, NotInWorkflow, RetryableError
 
-try:
-    import httpx2
-except ImportError as missing:
-    raise ImportError("outlive.contrib.http needs httpx2; install it: pip install 'outlive[server]'") from missing
+if find_spec("httpx2") is None:
+    raise ImportError("outlive.contrib.http needs httpx2; install it: pip install 'outlive[server]'")
+import httpx2  # noqa: E402  # after the better message
 
 LARGEST: Final = 8 * 1024 * 1024
 LONGEST_WAIT: Final = 3_600.0

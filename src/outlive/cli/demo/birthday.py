@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from outlive.cli import exits
 from outlive.cli.demo.story import LOOK, PATIENCE, Story, end, must_live
@@ -26,8 +26,8 @@ PROGRAM: Final = "outlive.cli.demo.birthday_program"
 class Birthday(Story):
     """Its server is killed at the moment when an answer was acknowledged, and with another still to come."""
 
-    run = RunId("card-for-ada")
-    steps = (
+    run: ClassVar[RunId] = RunId("card-for-ada")
+    steps: ClassVar[tuple[str, ...]] = (
         "write_verse",
         "draw_card",
         *(f"invite {guest}" for guest in GUESTS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -22,8 +22,8 @@ TOKEN: Final = "approve-A-1001"  # noqa: S105  # a demo's
 class Order(Story):
     """Killed while two of three parallel steps run."""
 
-    run = RunId("demo-order")
-    steps = ("validate", "charge", "reserve_stock", "print_label", "book_courier", "ship")
+    run: ClassVar[RunId] = RunId("demo-order")
+    steps: ClassVar[tuple[str, ...]] = ("validate", "charge", "reserve_stock", "print_label", "book_courier", "ship")
 
     async def play(self) -> int:
         self.say("An order goes through a pipeline: validate, charge, three steps at once, a person's approval, ship.")

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from outlive.cli import exits
 from outlive.cli.demo.ledger import VARIABLE, Line, faults, read
@@ -23,16 +23,16 @@ LOOK: Final = 0.02
 class Story:
     """A demo in ``folder``. Its children write a ledger; what is new there is told while it waits."""
 
-    run: RunId
-    steps: tuple[str, ...]
+    run: ClassVar[RunId]
+    steps: ClassVar[tuple[str, ...]]
 
     def __init__(self, folder: Path, *, keep: bool) -> None:
-        self.folder = folder
-        self.url = f"sqlite:///{folder / 'demo.db'}"
+        self.folder: Path = folder
+        self.url: str = f"sqlite:///{folder / 'demo.db'}"
         self._ledger = folder / "ledger.jsonl"
         self._keep = keep
         self._told = 0
-        self.paint = _painter()
+        self.paint: Callable[[str, str], str] = _painter()
 
     # --- the child ---
 
