@@ -23,7 +23,7 @@ from outlive.errors import FatalError, NotInWorkflow, RetryableError
 
 if find_spec("httpx2") is None:
     raise ImportError("outlive.contrib.http needs httpx2; install it: pip install 'outlive[server]'")
-import httpx2  # noqa: E402  # after the better message
+import httpx2  # after the better message
 
 LARGEST: Final = 8 * 1024 * 1024
 LONGEST_WAIT: Final = 3_600.0
