@@ -15,7 +15,11 @@ SLOW: Final = (
     "cli",
     "crash",
     "examples",
+    "house/test_docs.py",
     "house/test_readme.py",
+    # they start a server for each of hundreds of requests
+    "http/test_access.py",
+    "http/test_raw_sockets.py",
     "processes",
     # they try hundreds of histories
     "core/test_programs.py",

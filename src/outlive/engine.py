@@ -36,7 +36,7 @@ from outlive.handles import HookHandle, HookInfo, Run, RunEvent, RunInfo, ambien
 from outlive.model import entries as en
 from outlive.model import events as ev
 from outlive.model.events import Payload
-from outlive.model.ids import RunId
+from outlive.model.ids import RunId, TokenHash
 from outlive.model.records import RunRecord, RunStatus
 from outlive.model.streams import Chunk, StreamRecord, decode_reset
 from outlive.model.webhooks import GONE, SECRET_HEADERS, Answer, Reply, WebhookSettings, decode_answer, encode
@@ -55,6 +55,8 @@ R = TypeVar("R")
 DEFAULT_BASE_URL: Final = "http://localhost:8000"
 MOST_REQUESTS: Final = 1_000
 """Requests that may wait for one webhook."""
+MOST_WEBHOOKS: Final = 4_096
+"""Settings of webhooks kept in memory."""
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9_:@-][A-Za-z0-9_.:@-]{0,254}")
 _starts_in_step: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("outlive_starts")
 
@@ -117,6 +119,8 @@ class Engine:
         self._worker: Worker | None = None
         self._notices: Notices | None = None
         self._token: Token[Any] | None = None
+        self._webhooks: dict[TokenHash, WebhookSettings] = {}
+        """What is known of webhooks that were called: a token is given once, and its settings never change."""
         _teach(registry)
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -347,8 +351,16 @@ class Engine:
 
         A hook that is no webhook has no URL, whatever its token: it is not found here.
         """
-        record = await self.store.hook(hash_token(token))
-        return None if record is None else record.webhook
+        hashed = hash_token(token)
+        settings = self._webhooks.get(hashed)
+        if settings is None:
+            record = await self.store.hook(hashed)
+            settings = None if record is None else record.webhook
+            if settings is not None:
+                if len(self._webhooks) >= MOST_WEBHOOKS:
+                    self._webhooks.pop(next(iter(self._webhooks)))
+                self._webhooks[hashed] = settings
+        return settings
 
     async def accept_request(self, token: str, payload: Payload, *, key: str, reply: Reply) -> en.Accepted | en.Refused:
         """Take in the request of a webhook: once this returns ``Accepted`` it is durable.

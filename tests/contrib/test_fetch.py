@@ -213,6 +213,7 @@ async def test_an_answer_has_an_end(engine: Engine, server: Script, answer: byte
         (format_datetime(datetime.now(UTC) + timedelta(days=9), usegmt=True), LONGEST_WAIT, LONGEST_WAIT),
         (format_datetime(datetime.now(UTC) - timedelta(days=9), usegmt=True), 0, 0),
     ],
+    ids=["now", "soon", "too late", "a moment", "a moment too late", "a moment that has passed"],
 )
 @pytest.mark.parametrize("status", [429, 503])
 async def test_the_server_says_when_to_come_again(

@@ -7,6 +7,7 @@ import contextvars
 import gc
 import heapq
 import importlib
+import inspect
 import itertools
 import unittest
 import warnings
@@ -99,7 +100,8 @@ def theirs() -> Iterator[tuple[str, type[unittest.TestCase], str]]:
             if isinstance(made, type) and issubclass(made, unittest.IsolatedAsyncioTestCase):
                 ours = type(made.__name__, (OnOurLoop, made), {})
                 for method in loader.getTestCaseNames(made):
-                    yield f"{name}.{made.__name__}.{method}", ours, method
+                    if inspect.iscoroutinefunction(getattr(made, method)):  # others bring a loop, or want the thread's
+                        yield f"{name}.{made.__name__}.{method}", ours, method
 
 
 CASES = {name: (case, method) for name, case, method in theirs()}

@@ -16,8 +16,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 
 from outlive._core.webhooks import PATH
@@ -139,14 +139,15 @@ def create_app(
     app.state.auth = auth
     app.state.started = started
     app.state.stopping = anyio.Event()
+    routes = [_route(path, methods, endpoint) for path, methods, endpoint in ROUTES]
+    app.router.routes.extend(routes)
     api.add_to(app)
-    for path, methods, endpoint in ROUTES:
-        app.router.routes.append(_route(path, methods, endpoint))
     check(app)
     app.router.default = _unknown
     for kind in (problems.Problem, OutliveError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, problems.handle)
-    app.add_middleware(Limits, hosts=hosts)
+    # of the framework's layers a webhook needs none, and they would cost it as much as the commit
+    app.add_middleware(Limits, hosts=hosts, webhooks=_directly(routes[0], app))
     return app
 
 
@@ -159,6 +160,20 @@ def _route(path: str, methods: tuple[str, ...], endpoint: Endpoint) -> Route:
 
     guarded.outlive_permission = role  # type: ignore[attr-defined]
     return Route(path, guarded, methods=list(methods), include_in_schema=False)
+
+
+def _directly(route: Route, otherwise: FastAPI) -> ASGIApp:
+    """``route`` without the layers of a framework; what it does not match goes the usual way."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        match, found = route.matches(scope)
+        if match is Match.NONE:
+            await otherwise.router(scope, receive, send)
+        else:
+            scope.update(found)
+            await route.handle(scope, receive, send)
+
+    return serve
 
 
 def check(app: FastAPI) -> None:

@@ -42,8 +42,10 @@ class TooLarge(Problem):
 class Limits:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str], webhooks: ASGIApp) -> None:
+        """``webhooks`` serves what is below the webhook prefix; its errors are answered here."""
         self._app = app
+        self._webhooks = webhooks
         self._hosts = frozenset(host.lower() for host in hosts) | LOOPBACK_NAMES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +67,7 @@ class Limits:
         limit = WEBHOOK_BYTES if webhook else API_BYTES
         sending = _Secured(scope, send)
         try:
-            await self._app(scope, _Body(receive, limit), sending)
+            await (self._webhooks if webhook else self._app)(scope, _Body(receive, limit), sending)
         except Exception as error:  # what nobody foresaw: an id for the client, the rest for the log
             told = of(error)
             if sending.begun:
