@@ -68,5 +68,5 @@ async def test_a_scene_that_differs_each_time_is_told() -> None:
         await client.run(two_steps)
         return "nothing"
 
-    with pytest.raises(AssertionError, match="it was never reached"):
+    with pytest.raises(AssertionError, match="never reached, so the scene is not the same"):
         await asyncio.to_thread(crash_everywhere, scene)
