@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import hypothesis
 import pytest
+
+from tests import servers
 
 HERE: Final = Path(__file__).parent
 SLOW: Final = (
@@ -50,6 +55,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("evict"):
         os.environ["OUTLIVE_REPLAY_ALWAYS"] = "1"  # also for processes that tests start, xdist's and their own
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The url of a PostgreSQL: the one that is given, else one that is started for these tests."""
+    given = os.environ.get("OUTLIVE_TEST_POSTGRES_URL")
+    if given is not None:
+        yield given
+        return
+    with servers.postgres() as server:
+        yield server.url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The url of a schema that nobody else uses."""
+    schema = f"test_{secrets.token_hex(6)}"
+    yield f"{postgres_server}?schema={schema}"
+    asyncio.run(servers.drop_schema(postgres_server, schema))
 
 
 @pytest.fixture(autouse=True)

@@ -72,7 +72,8 @@ class Engine:
     """Runs workflows. ``async with Engine(url) as engine`` makes this process a worker as well as a client.
 
     Args:
-        url: ``sqlite:///path``, ``memory://``; unset: ``$OUTLIVE_URL``, else the nearest ``.outlive/``.
+        url: ``sqlite:///path``; ``postgresql://user@host/database``, whose schema ``?schema=`` names; ``memory://``. Unset:
+            ``$OUTLIVE_URL``, else the nearest ``.outlive/``.
         worker: Whether this engine executes runs; without, it starts them and reads results.
         durability: ``"power"``: an acknowledged fact survives loss of power. ``"process"``: it survives the death of the process.
         guard: ``"strict"`` (default under pytest), ``"cheap"`` (default elsewhere) or ``"off"``; also ``$OUTLIVE_GUARD``. See ``docs/guard.md``.
@@ -150,7 +151,7 @@ class Engine:
                 registry=self.registry,
                 codec=self.codec,
                 guard=self._guard,
-                clock=self.clock,
+                clock=store.clock,
                 base=base,
                 options=options,
                 make_handle=lambda run: Run[Any](run, self),
@@ -570,7 +571,15 @@ def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) 
         from outlive.stores.memory import MemoryStore
 
         return MemoryStore(clock=clock)
-    raise ConfigurationError(f"no store for {url!r}; use sqlite:///path or memory://")
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from outlive.stores.postgres import PostgresStore
+        except ImportError as error:
+            raise ConfigurationError("PostgreSQL needs its driver: pip install 'outlive[postgres]'") from error
+        # with several machines one clock decides: the server's, unless a test has one of its own
+        return PostgresStore(url, clock=None if isinstance(clock, SystemClock) else clock)
+    # not the url itself: it may hold a password
+    raise ConfigurationError(f"no store for {scheme or 'this'}: urls; use sqlite:///path, postgresql://… or memory://")
 
 
 def _usual_guard() -> GuardMode:

@@ -1,4 +1,4 @@
-"""Engine tests run in virtual time, over both stores, hot and replayed at every event."""
+"""Engine tests run in virtual time, over all stores, hot and replayed at every event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import pytest
 from outlive import Engine
 from outlive._core.registry import Registry, registry
 from outlive.stores.memory import MemoryStore
+from outlive.stores.postgres import PostgresStore
+from outlive.stores.protocol import Store
 from outlive.testing.clock import VirtualClock, VirtualTimeLoop, virtual_options
+from outlive.testing.waited import in_virtual_time
 
 from . import helpers
 
@@ -28,7 +31,9 @@ def ledger() -> None:
     helpers.forget()
 
 
-@pytest.fixture(params=["memory-hot", "memory-replayed", "sqlite-hot", "sqlite-replayed"])
+@pytest.fixture(
+    params=["memory-hot", "memory-replayed", "sqlite-hot", "sqlite-replayed", "postgres-hot", "postgres-replayed"]
+)
 def kind(request: pytest.FixtureRequest) -> str:
     """Which store, and whether every event replays the log."""
     return cast("str", request.param)
@@ -40,16 +45,23 @@ async def clock() -> VirtualClock:
 
 
 @pytest.fixture
-async def make_engine(kind: str, tmp_path: Path, clock: VirtualClock) -> MakeEngine:
+async def make_engine(
+    kind: str, tmp_path: Path, clock: VirtualClock, request: pytest.FixtureRequest
+) -> AsyncIterator[MakeEngine]:
     """Engines on one store; each stands for a process."""
-    memory = MemoryStore(clock=clock)
-    await memory.open()
+    store: Store | None = None
+    if kind.startswith("memory"):
+        store = MemoryStore(clock=clock)
+    elif kind.startswith("postgres"):
+        store = in_virtual_time(PostgresStore(request.getfixturevalue("postgres_url"), clock=clock))
+    if store is not None:
+        await store.open()
 
     def make(*, worker: bool = True, registry: Registry = registry, **options: object) -> Engine:
         settings = {"replay_always": kind.endswith("replayed")} | options
         return Engine(
             f"sqlite:///{tmp_path / 'outlive.db'}",
-            store=memory if kind.startswith("memory") else None,
+            store=store,
             worker=worker,
             clock=clock,
             registry=registry,
@@ -59,7 +71,9 @@ async def make_engine(kind: str, tmp_path: Path, clock: VirtualClock) -> MakeEng
             options=virtual_options(**settings),
         )
 
-    return make
+    yield make
+    if store is not None:
+        await store.close()
 
 
 @pytest.fixture

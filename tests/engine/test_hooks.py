@@ -158,7 +158,7 @@ async def test_r18_what_came_too_late_is_recorded_as_discarded(engine: Engine) -
     run = await engine.start(takes_one)
     await asyncio.sleep(1)
     await asyncio.gather(engine.resume_hook("one", 1), engine.resume_hook("one", 2), engine.resume_hook("one", 3))
-    assert await run.result() == 1
+    assert await run.result() in (1, 2, 3)  # a server may see them in another order than they were sent in
     received = (await kinds(run)).count("hook_received")
     assert received + (await kinds(run)).count("hook_discarded") == 3
 

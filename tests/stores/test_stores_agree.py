@@ -1,8 +1,9 @@
-"""Whatever happens, in whatever order: the memory store and SQLite answer alike, and both stay sound."""
+"""Whatever happens, in whatever order: all stores answer alike, and stay sound."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,12 @@ from outlive.model.entries import (
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.records import RunRecord
 from outlive.stores.memory import MemoryStore
+from outlive.stores.postgres import PostgresStore
 from outlive.stores.protocol import RunFilter, Store
 from outlive.stores.sqlite import SQLiteStore
 from outlive.testing.conformance import VirtualClock
 from outlive.testing.conformance.world import FLOW, new_run
+from tests.servers import drop_schema
 
 RUNS = st.sampled_from([RunId("r1"), RunId("r2"), RunId("r3")])
 TOKENS = st.sampled_from([TokenHash("t1"), TokenHash("t2")])
@@ -80,14 +83,20 @@ LAST = st.sampled_from(
 
 
 class StoresAgree(RuleBasedStateMachine):
+    server: str
+
     def __init__(self) -> None:
         super().__init__()
+        self.schema = f"test_{secrets.token_hex(6)}"
+        self.held: list[Entry] = []
+        """Entries that will be committed in one batch with others."""
         self.clock = VirtualClock()
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name, "runs.db")
         self.stores: list[Store] = [
             MemoryStore(clock=self.clock),
             SQLiteStore(path, clock=self.clock, durability="process"),
+            PostgresStore(f"{self.server}?schema={self.schema}", clock=self.clock),
         ]
         self.runner = asyncio.Runner()
         self.workers = [WorkerId("w1"), WorkerId("w2")]
@@ -96,15 +105,16 @@ class StoresAgree(RuleBasedStateMachine):
         for store in self.stores:
             self.runner.run(store.open())
         for worker in self.workers:
-            self.both("join", worker, lease=30.0)
+            self.all("join", worker, lease=30.0)
 
     def teardown(self) -> None:
         for store in self.stores:
             self.runner.run(store.close())
+        self.runner.run(drop_schema(self.server, self.schema))
         self.runner.close()
         self.folder.cleanup()
 
-    def both(self, call: str, *args: Any, **kwargs: Any) -> Any:
+    def all(self, call: str, *args: Any, **kwargs: Any) -> Any:
         answers = []
         for store in self.stores:
             try:
@@ -112,11 +122,20 @@ class StoresAgree(RuleBasedStateMachine):
             except LeaseLost:
                 answers.append("lost")
         shown = [repr(to_builtins(answer, enc_hook=_raw)) for answer in answers]
-        assert shown[0] == shown[1], call
+        assert len(set(shown)) == 1, (call, shown)
         return answers[1]
 
     def commit(self, worker: WorkerId | None, *entries: Entry) -> list[Outcome]:
-        return self.both("commit", worker, entries)
+        """With what was held before them."""
+        held, self.held = self.held, []
+        return self.all("commit", worker, [*held, *entries])[len(held) :]
+
+    def ask_of(self, hold: bool, entry: Entry) -> None:
+        """An entry from outside, alone or with whatever is committed next."""
+        if hold:
+            self.held.append(entry)
+        else:
+            self.commit(None, entry)
 
     def record(self, run: RunId) -> RunRecord | None:
         return self.runner.run(self.stores[1].run(run))
@@ -153,9 +172,10 @@ class StoresAgree(RuleBasedStateMachine):
             next_link=new_run(run, seed="next") if isinstance(last, ev.RunContinued) else None,
         )
         [outcome] = self.commit(record.owner, entry)
+        record = self.record(run) or record
         for message in getattr(outcome, "waking", ()):
             self.commit(
-                record.owner, RunCommit(run=run, link=record.link, epoch=record.epoch, seq=outcome.seq, ack=(message,))
+                record.owner, RunCommit(run=run, link=record.link, epoch=record.epoch, seq=record.seq, ack=(message,))
             )
 
     def fresh(self, record: RunRecord) -> int:
@@ -186,17 +206,17 @@ class StoresAgree(RuleBasedStateMachine):
                     break  # it may become a conflict: what follows it is another commit's
         return lawful
 
-    @rule(token=TOKENS, key=st.sampled_from(["", "k1", "k2"]))
-    def send(self, token: TokenHash, key: str) -> None:
-        self.commit(None, Message(kind="payload", token_hash=token, payload=PAYLOAD, key=key, limit=3))
+    @rule(token=TOKENS, key=st.sampled_from(["", "k1", "k2"]), hold=st.booleans())
+    def send(self, token: TokenHash, key: str, hold: bool) -> None:
+        self.ask_of(hold, Message(kind="payload", token_hash=token, payload=PAYLOAD, key=key, limit=3))
 
-    @rule(run=RUNS, kind=st.sampled_from(["cancel", "wake"]))
-    def ask(self, run: RunId, kind: Any) -> None:
-        self.commit(None, Message(kind=kind, run=run))
+    @rule(run=RUNS, kind=st.sampled_from(["cancel", "wake"]), hold=st.booleans())
+    def ask(self, run: RunId, kind: Any, hold: bool) -> None:
+        self.ask_of(hold, Message(kind=kind, run=run))
 
-    @rule(run=RUNS)
-    def terminate(self, run: RunId) -> None:
-        self.commit(None, Terminate(run=run, reason="enough"))
+    @rule(run=RUNS, hold=st.booleans())
+    def terminate(self, run: RunId, hold: bool) -> None:
+        self.ask_of(hold, Terminate(run=run, reason="enough"))
 
     @rule(
         worker=st.integers(0, 1),
@@ -205,7 +225,7 @@ class StoresAgree(RuleBasedStateMachine):
         suspects=st.integers(0, 2),
     )
     def claim(self, worker: int, limit: int, fingerprint: str, suspects: int) -> None:
-        self.both(
+        self.all(
             "claim", self.workers[worker], limit=limit, workflows=[FLOW], fingerprint=fingerprint, suspects=suspects
         )
 
@@ -216,27 +236,32 @@ class StoresAgree(RuleBasedStateMachine):
     @rule(worker=st.integers(0, 1), leaves=st.booleans())
     def live_again(self, worker: int, leaves: bool) -> None:
         if leaves:
-            self.both("leave", self.workers[worker])
+            self.all("leave", self.workers[worker])
         self.lives += 1
         self.workers[worker] = WorkerId(f"w{self.lives}")
-        self.both("join", self.workers[worker], lease=30.0)
+        self.all("join", self.workers[worker], lease=30.0)
 
     @precondition(lambda self: self.clock.at > 1_800_000_060)
     @rule()
     def prune(self) -> None:
-        self.both("prune", ended_before=self.clock.now() - 30, limit=2)
+        self.all("prune", ended_before=self.clock.now() - 30, limit=2)
 
     @invariant()
-    def both_hold_the_same_and_are_sound(self) -> None:
-        records = self.both("runs", RunFilter())
+    def they_hold_the_same_and_are_sound(self) -> None:
+        records = self.all("runs", RunFilter())
         for record in records:
-            self.both("log", record.id, record.link)
-            self.both("waits", record.id)
-            self.both("hooks", record.id)
+            self.all("log", record.id, record.link)
+            self.all("waits", record.id)
+            self.all("hooks", record.id)
         for worker in self.workers:
-            self.both("knocks", worker)
+            self.all("knocks", worker)
         for store in self.stores:
             assert [fault for fault in self.runner.run(store.audit()) if "stranded" not in fault] == []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _server(postgres_server: str) -> None:
+    StoresAgree.server = postgres_server
 
 
 def _raw(value: Any) -> Any:
@@ -245,5 +270,5 @@ def _raw(value: Any) -> Any:
 
 TestStoresAgree = pytest.mark.timeout(600)(StoresAgree.TestCase)
 TestStoresAgree.settings = settings(
-    max_examples=30, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=400, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, cast
 
@@ -181,7 +182,8 @@ class RunCommitting:
                 item = InboxItem(
                     id=0,
                     kind="payload",
-                    accepted=received.accepted,
+                    # before what was accepted in the same moment and still waits: its new id says nothing of its place
+                    accepted=math.nextafter(received.accepted, 0.0),
                     link=commit.link,
                     ref=received.ref,
                     token_hash=token_hash,

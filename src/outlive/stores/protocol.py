@@ -43,8 +43,10 @@ class Store(Protocol):
     call has happened then, or, if the outcome of a commit is unknown, :meth:`commit` has found out by reading back.
     """
 
+    clock: Clock
+    """What decides when something is due."""
     one_clock: bool
-    """Its clock is that of the worker's machine. Then a commit may give the time of its events (``RunCommit.time``)."""
+    """That is the clock of the worker's machine. Then a commit may give the time of its events (``RunCommit.time``)."""
 
     async def open(self) -> None:
         """Connect, create or migrate the schema.

@@ -9,9 +9,10 @@ A year's sleep takes no time. Work in threads is still waited for, for a moment 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import selectors
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor
 from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
@@ -82,6 +83,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         if self._in_executor > 0:
             return STORE_PATIENCE
         return STEP_PATIENCE if any(thread.name == "outlive-step" for thread in threading.enumerate()) else 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Generator[None, None, None]:
+        """What is awaited inside comes in real time: a server's answer."""
+        self._in_executor += 1
+        try:
+            yield
+        finally:
+            self._in_executor -= 1
 
     @override
     def run_in_executor(

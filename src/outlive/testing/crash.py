@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from outlive.engine import Engine
 from outlive.handles import default
-from outlive.stores.memory import MemoryStore
+from outlive.model.ids import WorkerId
+from outlive.stores.protocol import Store
 
 
 async def kill(engine: Engine) -> None:
@@ -34,8 +36,14 @@ async def kill(engine: Engine) -> None:
         worker.executor._pool.close()  # idle threads would be waited for in virtual time
     if engine in default:
         default.remove(engine)
-    if isinstance(store, MemoryStore):
-        store.expire(worker.id)
+    await bury(store, worker.id)
+    engine._store = engine._journal = engine._worker = engine._notices = None
+
+
+async def bury(store: Store, worker: WorkerId) -> None:
+    """The process of ``worker`` has died: its lease ends now, where that would take time; where it would not, its locks are freed."""
+    expire: Callable[[WorkerId], Awaitable[None]] | None = getattr(store, "expire", None)
+    if expire is not None:
+        await expire(worker)
     else:
         await store.close()
-    engine._store = engine._journal = engine._worker = engine._notices = None

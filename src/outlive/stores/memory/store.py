@@ -26,7 +26,7 @@ class MemoryStore:
     one_clock = True
 
     def __init__(self, *, clock: Clock) -> None:
-        self._clock = clock
+        self.clock: Clock = clock
         self._rows = MemoryRows()
         self._workers: dict[WorkerId, tuple[float, float]] = {}  # lease, until
 
@@ -39,13 +39,13 @@ class MemoryStore:
     async def join(self, worker: WorkerId, *, lease: float) -> None:
         if worker in self._workers:
             raise LeaseLost(f"worker {worker} has joined before; take a new id for each life")
-        self._workers[worker] = (lease, self._clock.now() + lease)
+        self._workers[worker] = (lease, self.clock.now() + lease)
 
     async def renew(self, worker: WorkerId) -> bool:
         return self.renew_now(worker)
 
     def renew_now(self, worker: WorkerId) -> bool:
-        now = self._clock.now()
+        now = self.clock.now()
         lease, until = self._workers.get(worker, (0.0, now))
         if until > now:
             self._workers[worker] = (lease, now + lease)
@@ -62,12 +62,12 @@ class MemoryStore:
             row.suspect = True
             row.crashes += len(suspects) == 1  # charged only when it was the only one (R31)
         for row in owned:
-            row.owner, row.wake_at, row.takeover = None, self._clock.now(), True
+            row.owner, row.wake_at, row.takeover = None, self.clock.now(), True
 
-    def expire(self, worker: WorkerId) -> None:
+    async def expire(self, worker: WorkerId) -> None:
         """End a lease, as if its worker had died; for tests."""
         lease, _ = self._workers[worker]
-        self._workers[worker] = (lease, self._clock.now())
+        self._workers[worker] = (lease, self.clock.now())
 
     # --- writing ---
 
@@ -76,7 +76,7 @@ class MemoryStore:
 
     def commit_now(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
         leased = worker is not None and self.renew_now(worker)
-        carrier = Carrier(self._rows, worker=worker, leased=leased, now=self._clock.now())
+        carrier = Carrier(self._rows, worker=worker, leased=leased, now=self.clock.now())
         return [_unwritable(entry) or _carried(carrier, entry) for entry in entries]
 
     # --- claiming ---
@@ -91,7 +91,7 @@ class MemoryStore:
         suspects: int,
         root: RunId | None = None,
     ) -> Claims:
-        now = self._clock.now()
+        now = self.clock.now()
         if self._workers.get(worker, (0.0, now))[1] <= now:
             raise LeaseLost(f"worker {worker} has lost its lease; join again under another id")
         dead = [other for other, (_, until) in self._workers.items() if until <= now]
@@ -228,7 +228,7 @@ class MemoryStore:
         ]
         for run in ended:
             rows.prune(run)
-        stale = min(ended_before, self._clock.now() - _KEY_LIFE)
+        stale = min(ended_before, self.clock.now() - _KEY_LIFE)
         rows.keys = {key: kept for key, kept in rows.keys.items() if key[0] in rows.runs and kept[2] >= stale}
         rows.requests = {request: kept for request, kept in rows.requests.items() if kept[1] >= stale}
         return len(ended)

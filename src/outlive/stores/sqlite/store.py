@@ -72,7 +72,7 @@ class SQLiteStore:
         mountinfo: str | None = None,
     ) -> None:
         self._path = os.path.realpath(path)
-        self._clock = clock
+        self.clock: Clock = clock
         self._durability: Durability = durability
         self._mountinfo = mountinfo
         self._opened: _Opened | None = None
@@ -87,7 +87,7 @@ class SQLiteStore:
         self._opened = await loop.run_in_executor(None, self._guarded, self._open)
 
     def _open(self) -> _Opened:
-        return _Opened(self._path, clock=self._clock, durability=self._durability)
+        return _Opened(self._path, clock=self.clock, durability=self._durability)
 
     async def close(self) -> None:
         opened, self._opened = self._opened, None

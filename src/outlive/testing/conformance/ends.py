@@ -250,6 +250,20 @@ class EndConformance(WorldFixtures):
         [recorded] = world.append("r1", take=True).events
         assert isinstance(recorded.event, ev.HookReceived) and recorded.event.payload.text == "for b"
 
+    def test_r08_what_the_body_never_received_keeps_its_place(self, world: World) -> None:
+        world.start("r1")
+        world.append("r1", hook("t1", named=True))
+        world.send("t1", "first")
+        world.append("r1", take=True)
+        taken = world.log("r1")[-1]
+        assert isinstance(taken, ev.HookReceived)
+        world.send("t1", "second")  # in the same moment
+        world.append("r1", CONTINUED, undelivered=((TokenHash("t1"), taken),), **next_link())
+        world.append("r1", hook("t1", named=True, ref=2))
+        world.append("r1", take=True)
+        received = [event.payload.text for event in world.log("r1", 2) if isinstance(event, ev.HookReceived)]
+        assert received == ["first", "second"]
+
     def test_r08_a_held_message_makes_nobody_due(self, world: World) -> None:
         world.start("r1")
         world.append("r1", hook("t1", named=True))

@@ -26,9 +26,9 @@ from outlive.testing.clock import virtual_options
 from outlive.testing.crashpoints.client import Client
 from outlive.testing.crashpoints.compare import differences
 from outlive.testing.crashpoints.store import SIDES, CrashPoint
-from outlive.testing.crashpoints.trial import Scene, StoreKind, Trace, perform
+from outlive.testing.crashpoints.trial import Scene, StoreKind, StoreMaker, Trace, perform
 
-__all__ = ["Client", "CrashPoint", "Report", "Scene", "StoreKind", "crash_everywhere", "patient_options"]
+__all__ = ["Client", "CrashPoint", "Report", "Scene", "StoreKind", "StoreMaker", "crash_everywhere", "patient_options"]
 
 MOST_PLAYS: Final = 10
 """Of one crash point, until it is reached."""
@@ -48,7 +48,7 @@ class Report(Struct, frozen=True):
 def crash_everywhere(
     scene: Scene,
     *,
-    store: StoreKind = "memory",
+    store: StoreKind | StoreMaker = "memory",
     also: Sequence[object] = (),
     same_log: bool = True,
     twice: int = 0,
@@ -59,7 +59,7 @@ def crash_everywhere(
 
     Args:
         scene: What happens. An exception that a run ended with counts as an outcome.
-        store: Where the runs are kept.
+        store: Where the runs are kept; or what opens an empty store, once for each performance.
         also: Outcomes that are right too: a step that runs at most once, say, may be cut off by a crash.
         same_log: Whether the log is held against the undisturbed one; not where a crash may decide a race of equals.
         twice: Trials with a second crash, in the life after the first, at points drawn by ``seed``.

@@ -15,8 +15,8 @@ from outlive.model.events import Recorded
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
 from outlive.model.streams import Chunk, StreamRecord
-from outlive.stores.memory import MemoryStore
-from outlive.stores.protocol import RunFilter, Store
+from outlive.stores.protocol import Clock, RunFilter, Store
+from outlive.testing.crash import bury
 
 T = TypeVar("T")
 
@@ -48,6 +48,7 @@ class MortalStore:
 
     def __init__(self, inner: Store, *, dies: CrashPoint | None, on_death: Callable[[], None]) -> None:
         self.inner = inner
+        self.clock: Clock = inner.clock
         self.one_clock: bool = inner.one_clock
         self.commits: int = 0
         self.dead: bool = False
@@ -61,11 +62,8 @@ class MortalStore:
 
     async def close(self) -> None:
         """What the system does for a process that has died: its locks are free."""
-        if isinstance(self.inner, MemoryStore):
-            for worker in self._workers:
-                self.inner.expire(worker)
-        else:
-            await self.inner.close()
+        for worker in self._workers:
+            await bury(self.inner, worker)
 
     def _die(self) -> None:
         self.dead = True

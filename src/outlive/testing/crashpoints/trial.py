@@ -29,6 +29,9 @@ from outlive.testing.crashpoints.store import CrashPoint, MortalStore
 Scene: TypeAlias = Callable[[Client], Awaitable[object]]
 """What happens: starts runs, plays whoever is outside, and gives what is to be the same however often an engine dies."""
 
+StoreMaker: TypeAlias = Callable[[VirtualClock], Awaitable[Store]]
+"""Opens an empty store, which all lives of one performance share."""
+
 StoreKind: TypeAlias = Literal["memory", "sqlite"]
 
 PATIENCE: Final = 4e8
@@ -78,13 +81,19 @@ class _World:
     """A store, and one engine on it after the other."""
 
     def __init__(
-        self, kind: StoreKind, folder: Path, clock: VirtualClock, points: Sequence[CrashPoint], options: WorkerOptions
+        self,
+        kind: StoreKind | StoreMaker,
+        folder: Path,
+        clock: VirtualClock,
+        points: Sequence[CrashPoint],
+        options: WorkerOptions,
     ) -> None:
         self._folder = folder
         self._clock = clock
         self._points = list(points)
         self._options = options
-        self._memory = MemoryStore(clock=clock) if kind == "memory" else None
+        self._kind = kind
+        self._shared: Store | None = MemoryStore(clock=clock) if kind == "memory" else None
         self._changed = asyncio.Event()
         self.life: _Life | None = None
         self.lives: list[_Life] = []
@@ -123,8 +132,10 @@ class _World:
             await self.begin()
 
     async def _open_store(self) -> Store:
-        if self._memory is not None:
-            return self._memory
+        if self._shared is None and callable(self._kind):
+            self._shared = await self._kind(self._clock)
+        if self._shared is not None:
+            return self._shared
         store = SQLiteStore(self._folder / "runs.db", clock=self._clock, durability="process")
         await store.open()
         return store
@@ -154,7 +165,12 @@ async def _bury(life: _Life) -> None:
 
 
 def perform(
-    scene: Scene, points: Sequence[CrashPoint], *, store: StoreKind, folder: Path, options: WorkerOptions
+    scene: Scene,
+    points: Sequence[CrashPoint],
+    *,
+    store: StoreKind | StoreMaker,
+    folder: Path,
+    options: WorkerOptions,
 ) -> Trace:
     """Play ``scene`` to its end; the n-th life ends at the n-th of ``points``."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
@@ -166,7 +182,7 @@ def perform(
 async def _perform(
     scene: Scene,
     points: Sequence[CrashPoint],
-    store: StoreKind,
+    store: StoreKind | StoreMaker,
     folder: Path,
     options: WorkerOptions,
     clock: VirtualClock,
@@ -200,6 +216,8 @@ async def _perform(
     )
     await life.engine.close()
     await life.store.close()
+    if callable(store):
+        await inner.close()
     return trace
 
 

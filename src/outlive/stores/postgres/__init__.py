@@ -1,0 +1,5 @@
+"""Runs in PostgreSQL: many workers on many machines, one truth."""
+
+from outlive.stores.postgres.store import PostgresStore
+
+__all__ = ["PostgresStore"]

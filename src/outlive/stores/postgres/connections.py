@@ -1,0 +1,201 @@
+"""Connections to one database: opened when needed, put away when free, thrown away when anything about them is in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator
+from typing import Final, TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+
+from outlive.errors import ConfigurationError, StoreError, StoreUnavailable
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+CONNECT_TIMEOUT: Final = 10.0
+COMMAND_TIMEOUT: Final = 20.0
+"""Seconds. A server that says nothing for so long is taken for gone: by then a lease has ended, and others go on."""
+DEFAULT_SCHEMA: Final = "outlive"
+
+_BEGIN: Final = (
+    "BEGIN; SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '10s'; "
+    "SET LOCAL idle_in_transaction_session_timeout = '10s'"
+)
+_AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+MOST_TRIES: Final = 50
+
+log: Final = logging.getLogger("outlive.stores.postgres")
+
+
+class CommitUnknown(StoreUnavailable):
+    """COMMIT was sent and not answered: it may have happened."""
+
+
+class Again(Exception):
+    """This transaction met another one: roll back and begin anew."""
+
+
+def parse(url: str) -> tuple[str, str]:
+    """The address for the driver, and the schema."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    schema = query.pop("schema", DEFAULT_SCHEMA)
+    return urlunsplit(parts._replace(scheme="postgresql", query=urlencode(query))), schema
+
+
+class Connections:
+    """Up to ``most`` connections of one event loop; who finds none free waits."""
+
+    def __init__(self, dsn: str, *, most: int) -> None:
+        self._dsn = dsn
+        self._room = asyncio.Semaphore(most)
+        self._free: list[Connection] = []
+        self._closed = False
+        self.pooled: bool = False
+        """A pooler that hands out another server connection for each transaction stands between: no session state then."""
+
+    async def open(self) -> None:
+        """Connect once, and find out what is there."""
+        self.pooled = True
+        async with self.use() as connection:
+            # a pooler invents the process id that it tells its clients
+            self.pooled = await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid()
+        if not self.pooled:
+            await self._put_away()  # it was opened as if there were a pooler
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._put_away()
+
+    async def _put_away(self) -> None:
+        while self._free:
+            with contextlib.suppress(Exception):
+                await self._free.pop().close(timeout=2)
+
+    @contextlib.asynccontextmanager
+    async def use(self) -> AsyncGenerator[Connection, None]:
+        """A connection; whatever goes wrong becomes an error of ours.
+
+        Raises:
+            StoreUnavailable: The server can't be reached, or went away.
+        """
+        async with self._room:
+            connection = await self._take()
+            kept = False
+            try:
+                yield connection
+                kept = True
+            except asyncpg.PostgresError as error:
+                kept = not connection.is_closed() and not connection.is_in_transaction()
+                raise translated(error) from error
+            except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+                raise translated(error) from error
+            except (UnicodeError, OverflowError) as error:  # a value that the driver can't send
+                kept = not connection.is_closed() and not connection.is_in_transaction()
+                raise translated(error) from error
+            except (Again, StoreError):
+                kept = not connection.is_closed() and not connection.is_in_transaction()
+                raise
+            finally:
+                if kept and not self._closed:
+                    self._free.append(connection)
+                else:
+                    connection.terminate()
+
+    async def _take(self) -> Connection:
+        while self._free:
+            connection = self._free.pop()
+            if not connection.is_closed():
+                return connection
+        return await connect(self._dsn, pooled=self.pooled)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection, None]:
+        """All that is written inside, or nothing."""
+        async with self.use() as connection, begun(connection):
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncGenerator[Connection, None]:
+        """For statements that stand alone."""
+        async with self.use() as connection:
+            if self.pooled:  # between the parts of one statement the pooler might change the server
+                async with begun(connection):
+                    yield connection
+            else:
+                yield connection
+
+
+@contextlib.asynccontextmanager
+async def begun(connection: Connection) -> AsyncGenerator[None, None]:
+    await connection.execute(_BEGIN)
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise  # the connection is thrown away, and the server rolls back
+    except BaseException:
+        if not connection.is_closed():
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                await connection.execute("ROLLBACK")
+        raise
+    try:
+        await connection.execute("COMMIT")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        if isinstance(error, _AGAIN):
+            raise
+        raise CommitUnknown(f"{type(error).__name__}: {error}") from error
+
+
+async def connect(dsn: str, *, pooled: bool) -> Connection:
+    """One connection.
+
+    Raises:
+        StoreUnavailable: There is no server, or it does not let us in now.
+        ConfigurationError: It never will.
+    """
+    try:
+        connection: Connection = await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=COMMAND_TIMEOUT,
+            server_settings={"application_name": "outlive"},
+            statement_cache_size=0 if pooled else 200,
+        )
+    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        raise ConfigurationError(
+            f"PostgreSQL does not let us in: {error}; look at user and password of the url"
+        ) from error
+    except asyncpg.InvalidCatalogNameError as error:
+        raise ConfigurationError(f"{error}; create it with `createdb`, or name another one in the url") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise translated(error) from error
+    else:
+        return connection
+
+
+def meets_others(error: BaseException) -> bool:
+    """Whether it is the fault of another transaction at the same time: trying again helps."""
+    return isinstance(error, (Again, *_AGAIN)) or isinstance(error.__cause__, _AGAIN)
+
+
+def translated(error: Exception) -> StoreError:
+    """What ``error`` means to a caller. Nothing in it names user or password."""
+    match error:
+        case asyncpg.InsufficientPrivilegeError():
+            return StoreUnavailable(
+                f"PostgreSQL refuses ({error}); give the user of the url the right to use the schema"
+            )
+        case asyncpg.UndefinedTableError() | asyncpg.InvalidSchemaNameError():
+            return StoreUnavailable(f"the schema is not there any more ({error}); restart this process to create it")
+        case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():
+            return StoreUnavailable(f"PostgreSQL has no room ({error}); make room, nothing was lost")
+        case asyncpg.ReadOnlySQLTransactionError():
+            return StoreUnavailable(
+                f"this PostgreSQL can't be written ({error}); it may be a standby: name the primary in the url"
+            )
+        case _:
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            return StoreUnavailable(f"PostgreSQL can't be used now ({what}); this is tried again")

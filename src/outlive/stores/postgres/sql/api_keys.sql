@@ -1,0 +1,1 @@
+SELECT id, hash, name, role, created_at, expires_at, used_at FROM outlive.api_keys ORDER BY created_at, id

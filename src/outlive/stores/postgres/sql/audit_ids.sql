@@ -1,0 +1,1 @@
+SELECT id FROM outlive.runs WHERE id > $1 ORDER BY id LIMIT 200

@@ -1,0 +1,1 @@
+SELECT run, link, ref FROM outlive.watches WHERE run = $1

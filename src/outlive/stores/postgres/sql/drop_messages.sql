@@ -1,0 +1,1 @@
+DELETE FROM outlive.inbox WHERE id = ANY($1::bigint[])

@@ -1,0 +1,3 @@
+DELETE FROM outlive.waits AS w
+USING unnest($1::text[], $2::bigint[]) AS gone (run, ref)
+WHERE w.run = gone.run AND w.ref = gone.ref

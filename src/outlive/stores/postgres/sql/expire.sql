@@ -1,0 +1,1 @@
+UPDATE outlive.workers SET lease_until = 0 WHERE id = $1

@@ -1,0 +1,1 @@
+DELETE FROM outlive.workers WHERE id = $1

@@ -1,0 +1,1 @@
+SELECT id FROM outlive.workers WHERE id = $1 FOR UPDATE

@@ -1,0 +1,22 @@
+WITH t AS (
+    SELECT coalesce($4::double precision, extract(epoch FROM clock_timestamp())::double precision) AS now
+), family AS MATERIALIZED (
+    SELECT wake_at, suspect, status, fingerprint, tried, owner
+    FROM outlive.runs
+    WHERE root = $6 AND workflow = ANY($2::text[]) AND owner IS NULL AND (wake_at IS NOT NULL OR status = 'parked')
+)
+SELECT
+    t.now,
+    EXISTS (SELECT 1 FROM outlive.workers WHERE id = $1 AND lease_until > t.now),
+    EXISTS (SELECT 1 FROM outlive.workers WHERE id <> $1 AND lease_until <= t.now),
+    EXISTS (SELECT 1 FROM family AS r WHERE r.wake_at <= t.now AND ($5::boolean OR NOT r.suspect)),
+    EXISTS (
+        SELECT 1
+        FROM family AS r
+        WHERE
+            r.status = 'parked' AND r.fingerprint <> $3
+            AND strpos(chr(10) || r.tried || chr(10), chr(10) || $3 || chr(10)) = 0
+            AND (left(r.fingerprint, 7) <> 'python ' OR substr(r.fingerprint, 8) = split_part($3, '-', 1))
+    ),
+    (SELECT min(wake_at) FROM family)
+FROM t

@@ -1,0 +1,1 @@
+SELECT answer FROM outlive.requests WHERE id = $1

@@ -1,0 +1,1 @@
+SELECT claims FROM outlive.workers WHERE id = $1 FOR UPDATE

@@ -1,0 +1,1 @@
+DELETE FROM outlive.commits WHERE store = $1 OR time < $2

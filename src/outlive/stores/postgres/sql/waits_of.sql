@@ -1,0 +1,1 @@
+SELECT run, ref, due FROM outlive.waits WHERE run = ANY($1::text[])

