@@ -169,6 +169,16 @@ async def drop_schema(url: str, schema: str) -> None:
         await connection.close()
 
 
+async def end_leases(url: str) -> None:
+    """As if enough time had passed since the workers died."""
+    dsn, _, schema = url.partition("?schema=")
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(f'UPDATE "{schema}".workers SET lease_until = 0')
+    finally:
+        await connection.close()
+
+
 def empty_postgres(url: str) -> Callable[[Clock], Awaitable[Store]]:
     """Opens the store of ``url`` for virtual time, with nothing in it."""
 

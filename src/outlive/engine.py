@@ -162,7 +162,12 @@ class Engine:
                 root=self._only,
             )
             await self._worker.open()
-        self._notices = Notices(store, self._worker, look_every=options.look_every)
+        self._notices = Notices(
+            store,
+            self._worker,
+            look_every=store.pace.look_every if options.look_every is None else options.look_every,
+            read_again=store.pace.read_again,
+        )
         self._notices.open()
         default.append(self)
 

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from outlive.testing.crashpoints import Client, StoreKind, crash_everywhere
+from tests.servers import empty_postgres
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Story = Callable[[ModuleType, Client], Awaitable[object]]
@@ -90,3 +91,13 @@ def test_it_survives_a_crash_at_every_commit(story: Story, kind: StoreKind, monk
     module = importlib.import_module(story.__name__)
     # a card's invitations name the day, and its answers come in any order: only its end is the same
     crash_everywhere(lambda client: story(module, client), store=kind, same_log=story is not birthday_card)
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_it_survives_a_crash_at_every_commit_on_postgres(
+    story: Story, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+    module = importlib.import_module(story.__name__)
+    store = empty_postgres(postgres_url)
+    crash_everywhere(lambda client: story(module, client), store=store, same_log=story is not birthday_card)

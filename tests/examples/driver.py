@@ -17,6 +17,7 @@ from typing import Final
 
 from outlive import Engine, RunEvent, RunInfo
 from outlive.model.ids import RunId, step_id
+from tests.servers import end_leases
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 DEADLINE: Final = 45.0
@@ -62,9 +63,9 @@ class Log:
 class Example:
     """One example, with a store and a ledger that no other test knows."""
 
-    def __init__(self, script: str, folder: Path, *arguments: str) -> None:
+    def __init__(self, script: str, folder: Path, url: str, *arguments: str) -> None:
         self.command = [sys.executable, str(EXAMPLES / script), *arguments]
-        self.url = f"sqlite:///{folder / 'runs.db'}"
+        self.url = url
         self.ledger = folder / "effects.jsonl"
         self.output = folder / "output.txt"
         self.errors = folder / "errors.txt"
@@ -92,6 +93,8 @@ class Example:
             self._wait(program, lambda: self._count() >= at)
             os.kill(program.pid, signal.SIGKILL)
         assert program.returncode == -signal.SIGKILL, f"it ended before it was killed:\n{self.said()}"
+        if self.url.startswith("postgresql"):
+            asyncio.run(end_leases(self.url))  # that a process is dead shows there only when its lease has run out
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {

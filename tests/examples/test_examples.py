@@ -108,13 +108,20 @@ STORIES = [
 ]
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a store of its own."""
+    given: str = request.getfixturevalue("postgres_url") if request.param == "postgres" else ""
+    return given or f"sqlite:///{tmp_path / 'runs.db'}"
+
+
 def test_every_example_has_a_story() -> None:
     assert {story.script for story in STORIES} == {path.name for path in EXAMPLES.glob("[!_]*.py")}
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.script)
-def test_it_runs_to_its_end(story: Story, tmp_path: Path) -> None:
-    example = Example(story.script, tmp_path)
+def test_it_runs_to_its_end(story: Story, tmp_path: Path, url: str) -> None:
+    example = Example(story.script, tmp_path, url)
     assert example.run() == story.printed
     assert Counter(effect.what for effect in example.effects()) == story.effects
 
@@ -124,12 +131,12 @@ def test_it_runs_to_its_end(story: Story, tmp_path: Path) -> None:
     [(story, at) for story in STORIES for at in story.kills],
     ids=lambda value: getattr(value, "script", value),
 )
-def test_killed_and_run_again_it_gets_to_the_same_end(story: Story, at: int, tmp_path: Path) -> None:
-    assert kill_and_resume(Example(story.script, tmp_path), at=at) == story.printed
+def test_killed_and_run_again_it_gets_to_the_same_end(story: Story, at: int, tmp_path: Path, url: str) -> None:
+    assert kill_and_resume(Example(story.script, tmp_path, url), at=at) == story.printed
 
 
-def test_run_again_after_its_end_it_does_nothing_and_prints_the_same(tmp_path: Path) -> None:
-    example = Example("sequential_pipeline.py", tmp_path)
+def test_run_again_after_its_end_it_does_nothing_and_prints_the_same(tmp_path: Path, url: str) -> None:
+    example = Example("sequential_pipeline.py", tmp_path, url)
     first = example.run()
     effects = example.effects()
     assert example.run() == first
@@ -137,9 +144,9 @@ def test_run_again_after_its_end_it_does_nothing_and_prints_the_same(tmp_path: P
 
 
 @pytest.mark.parametrize("at", [1, 4, 8])
-def test_a_killed_birthday_card_forgets_no_answer(at: int, tmp_path: Path) -> None:
+def test_a_killed_birthday_card_forgets_no_answer(at: int, tmp_path: Path, url: str) -> None:
     # thirty days ahead, so that no answer can come too late however slow this machine is; the test ends the wait
-    example = Example("birthday_card.py", tmp_path, "2592000")
+    example = Example("birthday_card.py", tmp_path, url, "2592000")
     example.run_and_kill(at)
     printed = check_resumed(example, lambda: example.run(meanwhile=lambda: asyncio.run(_the_day_comes(example))))
     assert printed == next(story.printed for story in STORIES if story.script == "birthday_card.py")
@@ -157,15 +164,15 @@ async def _the_day_comes(example: Example) -> None:
                 await card.result(timeout=0.05)
 
 
-def test_killed_again_and_again_it_gets_to_the_same_end(tmp_path: Path) -> None:
-    example = Example("child_workflows.py", tmp_path)
+def test_killed_again_and_again_it_gets_to_the_same_end(tmp_path: Path, url: str) -> None:
+    example = Example("child_workflows.py", tmp_path, url)
     for at in (1, 3, 5):
         example.run_and_kill(at)
     assert kill_and_resume(example, at=6) == ["north 30, south 15, west 40; all: 85"]
 
 
-def test_a_saga_releases_whatever_it_may_have_booked(tmp_path: Path) -> None:
-    example = Example("saga.py", tmp_path)
+def test_a_saga_releases_whatever_it_may_have_booked(tmp_path: Path, url: str) -> None:
+    example = Example("saga.py", tmp_path, url)
     kill_and_resume(example, at=2)
     tally = example.tally()
     booked = {detail for what, detail in tally if what == "booked"}

@@ -21,7 +21,6 @@ from outlive._runtime import ahead
 from outlive._runtime.ahead import Ahead
 from outlive._runtime.executor import Attempt
 from outlive._runtime.leaving import Leaving
-from outlive._runtime.notices import streams_of
 from outlive._runtime.owner import Owner
 from outlive._runtime.steps import Steps
 from outlive._runtime.streaming import Streams
@@ -33,6 +32,7 @@ from outlive.model import events as ev
 from outlive.model.appending import IDLE
 from outlive.model.commands import CallStep, Command, StartWait
 from outlive.model.ids import RunId, TokenHash
+from outlive.model.streams import streams_of
 from outlive.model.webhooks import Answer
 
 log: Final = logging.getLogger("outlive.worker")

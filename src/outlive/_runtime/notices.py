@@ -8,24 +8,17 @@ from typing import Final, Protocol
 
 from outlive.errors import StoreError
 from outlive.model.events import RunOutcome
-from outlive.model.ids import RunId
+from outlive.model.hints import Hint
+from outlive.model.ids import RunId, WorkerId
+from outlive.model.streams import run_of
 from outlive.stores.protocol import Store
 
 log: Final = logging.getLogger("outlive.worker")
 
-READ_AGAIN_EVERY: Final = 32
-"""Looks after which waiters read the store again though nothing seemed to change."""
-
-
-_STREAMS: Final = "streams of "
-
-
-def streams_of(run: RunId) -> str:
-    """Under which name news of the streams of ``run`` are told."""
-    return _STREAMS + run
-
 
 class Wakeable(Protocol):
+    id: WorkerId
+
     def poke(self) -> None: ...
     def holds(self, run: RunId) -> bool: ...
 
@@ -33,14 +26,17 @@ class Wakeable(Protocol):
 class Notices:
     """Wakes those who wait for runs of any process."""
 
-    def __init__(self, store: Store, worker: Wakeable | None, *, look_every: float) -> None:
+    def __init__(self, store: Store, worker: Wakeable | None, *, look_every: float, read_again: float) -> None:
         self._store = store
         self._worker = worker
         self._look_every = look_every
+        self._read_again = read_again
+        """Seconds after which waiters read the store though nothing seemed to change."""
         self._waiting: dict[str, dict[asyncio.Future[RunOutcome | None], None]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
+        self._store.on_hint(self._hinted)
         self._task = asyncio.get_running_loop().create_task(self._look(), name="outlive-notices")
 
     async def close(self) -> None:
@@ -69,11 +65,24 @@ class Notices:
             if not changed.done():
                 changed.set_result(outcome)
 
+    def _hinted(self, hint: Hint) -> None:
+        """Another process says what it has done."""
+        worker = self._worker
+        if worker is not None and (hint.due or hint.anything or worker.id in hint.workers):
+            worker.poke()
+        for about in list(self._waiting) if hint.anything else hint.about:
+            self._tell_of_others(about)
+
+    def _tell_of_others(self, about: str) -> None:
+        """Of runs that are here the worker tells."""
+        if self._worker is None or not self._worker.holds(run_of(about)):
+            self.tell(about)
+
     async def _look(self) -> None:
-        looks = 0
+        waited = 0.0
         while True:
             await asyncio.sleep(self._look_every)
-            looks += 1
+            waited += self._look_every
             try:
                 changed = self._store.changed()
             except StoreError as error:
@@ -81,7 +90,7 @@ class Notices:
                 continue
             if changed and self._worker is not None:
                 self._worker.poke()
-            if changed or looks % READ_AGAIN_EVERY == 0:
+            if changed or waited >= self._read_again:
+                waited = 0.0
                 for about in list(self._waiting):
-                    if self._worker is None or not self._worker.holds(RunId(about.removeprefix(_STREAMS))):
-                        self.tell(about)  # of those that are here the worker tells
+                    self._tell_of_others(about)

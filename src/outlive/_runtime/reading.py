@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
-from outlive._runtime.notices import streams_of
 from outlive.errors import RunNotFound
 from outlive.model.ids import RunId
-from outlive.model.streams import Chunk, decode_reset
+from outlive.model.streams import Chunk, decode_reset, streams_of
 from outlive.stores.protocol import Store
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from outlive._runtime.executor import Executor
 from outlive._runtime.heartbeat import Heartbeat
 from outlive._runtime.hotrun import HotRun
 from outlive._runtime.journal import Journal
-from outlive._runtime.notices import streams_of
 from outlive._runtime.revival import Revival
 from outlive._runtime.timers import Timers
 from outlive._runtime.watchdog import Watchdog
@@ -32,6 +31,7 @@ from outlive.model import entries as en
 from outlive.model import events as ev
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.records import RunRecord
+from outlive.model.streams import streams_of
 from outlive.stores.protocol import Clock, Store
 
 log: Final = logging.getLogger("outlive.worker")
@@ -55,10 +55,10 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     """A run with nothing in flight stays in memory this long; ten times as long if it will go on by itself before that."""
     max_idle: int = 3_000
     """With more runs than this in memory, one with nothing in flight leaves at once."""
-    poll: float = 0.25
-    """How often to look for due runs, dead workers and messages of other processes."""
-    look_every: float = 0.03
-    """How often to look whether another process has written; a look is one cheap pragma."""
+    poll: float | None = None
+    """How often to look for due runs, dead workers and messages of other processes; None: as the store says."""
+    look_every: float | None = None
+    """How often to look whether another process has written; None: as the store says."""
     max_hot: int = 10_000
     cancel_grace: float = 10.0
     max_steps: int = 1_000
@@ -113,6 +113,7 @@ class Worker:
         self._store = store
         self._registry = registry
         self._options = options
+        self._poll: float = store.pace.poll if options.poll is None else options.poll
         self._on_left = on_left
         """Told of every run that leaves this worker's memory, with its outcome if it has ended."""
         self._on_hopeless = on_hopeless
@@ -235,7 +236,7 @@ class Worker:
         self.executor.sweep()
         room = min(self._options.max_hot - len(self.hot) - len(self._hatching), CLAIM_BATCH)
         if room <= 0:
-            return self._options.poll
+            return self._poll
         claims = await self._store.claim(
             self.id,
             limit=room,
@@ -249,7 +250,7 @@ class Worker:
         await self._look_for_knocks()
         if len(claims.runs) == room:
             return 0.0
-        pause = self._options.poll
+        pause = self._poll
         if claims.next_due is not None:
             # what is due and was not taken is a suspect that waits for its turn
             soonest = 0.001 if suspects > 0 else PROBATION / 8

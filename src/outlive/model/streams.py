@@ -7,6 +7,8 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from outlive.model.ids import RunId
+
 ChunkKind: TypeAlias = Literal["value", "bytes", "reset", "close"]
 """A value in the codec's JSON; bytes as they are; a note that earlier chunks are void; the end."""
 
@@ -62,6 +64,17 @@ class StreamRecord(Struct, frozen=True, gc=False):
     last_at: float
 
 
+def streams_of(run: RunId) -> str:
+    """Under which name news of the streams of ``run`` are told."""
+    return _STREAMS + run
+
+
+def run_of(about: str) -> RunId:
+    """The run that ``about`` is, or whose streams it is."""
+    return RunId(about.removeprefix(_STREAMS))
+
+
+_STREAMS: Final = "streams of "
 _resets: Final = msgspec.json.Decoder(Reset)
 
 

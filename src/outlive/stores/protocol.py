@@ -6,13 +6,14 @@ all that hangs on it (events, records, wake-ups, tokens, inboxes of others). The
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from outlive.model.entries import Claims, Entry, Outcome
 from outlive.model.events import Recorded
+from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, KeyRecord, RunRecord, RunStatus, WaitRecord
 from outlive.model.streams import Chunk, StreamRecord
@@ -38,6 +39,17 @@ class RunFilter(Struct, frozen=True, kw_only=True):
     limit: int = 50
 
 
+class Pace(Struct, frozen=True, kw_only=True):
+    """How often to ask a store for what others may have done; seconds. Workers may be told otherwise."""
+
+    poll: float
+    """For due runs, dead workers and messages."""
+    look_every: float
+    """Whether it has :meth:`~Store.changed`."""
+    read_again: float
+    """For those who wait for a run or a stream, though nothing seemed to change."""
+
+
 class Store(Protocol):
     """Raises :class:`~outlive.errors.StoreUnavailable` from any call when it can't be reached or written now; nothing of that
     call has happened then, or, if the outcome of a commit is unknown, :meth:`commit` has found out by reading back.
@@ -45,6 +57,7 @@ class Store(Protocol):
 
     clock: Clock
     """What decides when something is due."""
+    pace: Pace
     one_clock: bool
     """That is the clock of the worker's machine. Then a commit may give the time of its events (``RunCommit.time``)."""
 
@@ -126,6 +139,10 @@ class Store(Protocol):
 
     def changed(self) -> bool:
         """Whether another process may have written since the last call. A hint: True when unsure."""
+        ...
+
+    def on_hint(self, told: Callable[[Hint], None]) -> None:
+        """Call ``told``, on the loop, when another process says that it has changed something. Some stores have no such word."""
         ...
 
     # --- reading ---

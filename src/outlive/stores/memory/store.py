@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -11,11 +11,12 @@ from outlive.model.audit import Kept, faults, stray
 from outlive.model.carry import Carrier
 from outlive.model.entries import Claims, Entry, Outcome, Rejected
 from outlive.model.events import Recorded
+from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, KeyRecord, RunRecord, RunStatus, WaitRecord, may_try
 from outlive.model.streams import Chunk, StreamRecord
 from outlive.stores.memory.rows import MemoryRows, RunKept
-from outlive.stores.protocol import Clock, RunFilter
+from outlive.stores.protocol import Clock, Pace, RunFilter
 
 _KEY_LIFE = 7 * 86400.0
 
@@ -23,6 +24,7 @@ _KEY_LIFE = 7 * 86400.0
 class MemoryStore:
     """All of the store protocol; several engines may share one."""
 
+    pace = Pace(poll=0.25, look_every=0.03, read_again=1.0)
     one_clock = True
 
     def __init__(self, *, clock: Clock) -> None:
@@ -126,6 +128,8 @@ class MemoryStore:
 
     def changed(self) -> bool:
         return False
+
+    def on_hint(self, told: Callable[[Hint], None]) -> None: ...
 
     # --- reading ---
 

@@ -37,7 +37,7 @@ class Beat:
             connections = Connections(self._dsn, most=1)
             await connections.open()
             self._connections = connections
-        async with self._connections.transaction() as connection:
+        async with self._connections.single() as connection:
             return await connection.fetchval(self._sql["renew"], worker, self._time()) is not None
 
     def close(self) -> None:

@@ -119,7 +119,7 @@ class Connections:
             yield connection
 
     @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncGenerator[Connection, None]:
+    async def single(self) -> AsyncGenerator[Connection, None]:
         """For statements that stand alone."""
         async with self.use() as connection:
             if self.pooled:  # between the parts of one statement the pooler might change the server

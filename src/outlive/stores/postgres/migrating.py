@@ -33,7 +33,7 @@ async def migrate(connections: Connections, sql: Statements) -> None:
         SchemaVersion: It was written by a newer Outlive.
         ConfigurationError: This user may not create it.
     """
-    async with connections.reading() as connection:
+    async with connections.single() as connection:
         if await _judged(connection, sql) == len(sql.migrations):
             return
     async with connections.transaction() as connection:

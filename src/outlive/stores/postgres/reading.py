@@ -28,7 +28,7 @@ class Reader:
         self._sql = sql
 
     async def fetch(self, statement: str, *values: object) -> list[Any]:
-        async with self._connections.reading() as connection:
+        async with self._connections.single() as connection:
             return await connection.fetch(self._sql[statement], *values)
 
     async def log(self, run: RunId, link: int, *, after: int, limit: int | None) -> list[Recorded]:
@@ -41,7 +41,7 @@ class Reader:
 
     async def runs(self, where: RunFilter) -> list[RunRecord]:
         statement, values = list_query(where, self._sql)
-        async with self._connections.reading() as connection:
+        async with self._connections.single() as connection:
             return [_record(*row) for row in await connection.fetch(statement, *values)]
 
     async def waits(self, run: RunId) -> list[WaitRecord]:

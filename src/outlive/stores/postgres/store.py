@@ -10,6 +10,7 @@ from typing import Final
 from outlive.errors import LeaseLost, UsageError
 from outlive.model.entries import Claims, Entry, Outcome
 from outlive.model.events import Recorded
+from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
 from outlive.model.streams import Chunk, StreamRecord
@@ -17,11 +18,12 @@ from outlive.stores.postgres import housekeeping
 from outlive.stores.postgres.beating import Beat
 from outlive.stores.postgres.clock import ServerClock
 from outlive.stores.postgres.connections import Connections, parse
+from outlive.stores.postgres.hints import Hints
 from outlive.stores.postgres.migrating import migrate
 from outlive.stores.postgres.reading import Reader
 from outlive.stores.postgres.statements import Statements
 from outlive.stores.postgres.writing import Due, Writer
-from outlive.stores.protocol import Clock, RunFilter
+from outlive.stores.protocol import Clock, Pace, RunFilter
 
 MOST_CONNECTIONS: Final = 8
 
@@ -29,10 +31,15 @@ MOST_CONNECTIONS: Final = 8
 class PostgresStore:
     """A store in the database of ``url``, which any number of machines may share.
 
+    What one process commits it tells the others, so they need not ask often; through a pooler that keeps no sessions nothing can be
+    heard, and they ask.
+
     Args:
         url: ``postgresql://user@host/database``; ``?schema=`` names the schema, else ``outlive``. It is created if it is not there.
         clock: Decides what is due and when a lease ends; for tests. The server's own clock decides otherwise.
     """
+
+    pace = Pace(poll=1.0, look_every=1.0, read_again=5.0)
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
         dsn, schema = parse(url)
@@ -52,6 +59,7 @@ class PostgresStore:
             await opened.connections.open()
             await migrate(opened.connections, self._sql)
             await opened.writer.tidy()
+            opened.hints.open(pooled=opened.connections.pooled)
         except BaseException:
             await opened.close()
             raise
@@ -80,13 +88,13 @@ class PostgresStore:
     # --- workers ---
 
     async def join(self, worker: WorkerId, *, lease: float) -> None:
-        async with self._use().connections.transaction() as connection:
+        async with self._use().connections.single() as connection:
             joined = await connection.fetchval(self._sql["join"], worker, lease, self._time())
         if joined is None:
             raise LeaseLost(f"worker {worker} has joined before; take a new id for each life")
 
     async def renew(self, worker: WorkerId) -> bool:
-        async with self._use().connections.transaction() as connection:
+        async with self._use().connections.single() as connection:
             return await connection.fetchval(self._sql["renew"], worker, self._time()) is not None
 
     def renew_now(self, worker: WorkerId) -> bool:
@@ -95,7 +103,7 @@ class PostgresStore:
 
     async def expire(self, worker: WorkerId) -> None:
         """End a lease, as if its worker had died and time had passed; for tests."""
-        async with self._use().connections.transaction() as connection:
+        async with self._use().connections.single() as connection:
             await connection.execute(self._sql["expire"], worker)
 
     async def leave(self, worker: WorkerId) -> None:
@@ -104,7 +112,12 @@ class PostgresStore:
     # --- writing ---
 
     async def commit(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
-        return await self._use().writer.commit(worker, entries) if entries else []
+        if not entries:
+            return []
+        opened = self._use()
+        outcomes = await opened.writer.commit(worker, entries)
+        opened.hints.tell(entries, outcomes)
+        return outcomes
 
     def commit_now(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome] | None:  # noqa: ARG002
         return None  # a server is always waited for
@@ -131,7 +144,10 @@ class PostgresStore:
         return await self._use().reader.owned(worker)
 
     def changed(self) -> bool:
-        return False
+        return False  # it says so by itself
+
+    def on_hint(self, told: Callable[[Hint], None]) -> None:
+        self._use().hints.on_hint(told)
 
     # --- reading ---
 
@@ -178,7 +194,7 @@ class PostgresStore:
 
     async def add_api_key(self, key: KeyRecord) -> None:
         values = (key.id, key.hash, key.name, key.role, key.created_at, key.expires_at)
-        async with self._use().connections.transaction() as connection:
+        async with self._use().connections.single() as connection:
             await connection.execute(self._sql["add_api_key"], *values)
 
     async def api_key(self, hashed: str) -> KeyRecord | None:
@@ -188,11 +204,11 @@ class PostgresStore:
         return await self._use().reader.api_keys()
 
     async def revoke_api_key(self, id: str) -> bool:
-        async with self._use().connections.transaction() as connection:
+        async with self._use().connections.single() as connection:
             return await connection.fetchval(self._sql["revoke_api_key"], id) is not None
 
     async def use_api_key(self, id: str, *, now: float) -> None:
-        async with self._use().connections.transaction() as connection:
+        async with self._use().connections.single() as connection:
             await connection.execute(self._sql["use_api_key"], id, now)
 
     # --- keeping house ---
@@ -204,7 +220,7 @@ class PostgresStore:
     async def hash_seed(self, fresh: str) -> str | None:
         seed: str | None = None
         while seed is None:  # another process has put its own in this very moment
-            async with self._use().connections.transaction() as connection:
+            async with self._use().connections.single() as connection:
                 seed = await connection.fetchval(self._sql["hash_seed"], fresh)
         return seed
 
@@ -221,7 +237,9 @@ class _Opened:
         self.writer: Writer = Writer(self.connections, sql, time, clock)
         self.reader: Reader = Reader(self.connections, sql)
         self.beat: Beat = Beat(dsn, sql, time)
+        self.hints: Hints = Hints(dsn, sql.schema)
 
     async def close(self) -> None:
+        await self.hints.close()
         await asyncio.to_thread(self.beat.close)
         await self.connections.close()

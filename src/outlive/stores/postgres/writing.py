@@ -169,7 +169,7 @@ class Writer:
         needs = foreseen(entries, loaded)
         unlocked = {facet for facet in needs if facet[0] in ("token", "watchers")}
         if unlocked:
-            async with self._connections.reading() as connection:
+            async with self._connections.single() as connection:
                 await Loader(connection, self._sql, loaded, now=0.0, fixed=None).load(unlocked)
             needs = foreseen(entries, loaded)
         return needs
@@ -177,7 +177,7 @@ class Writer:
     # --- claims ---
 
     async def claim(self, worker: WorkerId, due: Due) -> Claims:
-        async with self._connections.reading() as connection:
+        async with self._connections.single() as connection:
             statement = "look" if due.root is None else "look_under"
             values = [worker, due.workflows, due.fingerprint, self._fixed(), due.suspects > 0]
             asked = time.monotonic()

@@ -19,10 +19,11 @@ import apsw
 from outlive.errors import UsageError
 from outlive.model.entries import Claims, Entry, Outcome
 from outlive.model.events import Recorded
+from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
 from outlive.model.streams import Chunk, StreamRecord
-from outlive.stores.protocol import Clock, RunFilter
+from outlive.stores.protocol import Clock, Pace, RunFilter
 from outlive.stores.sqlite import housekeeping, locks, reading
 from outlive.stores.sqlite.connection import (
     BUSY_MS,
@@ -61,6 +62,7 @@ class SQLiteStore:
         mountinfo: The mount table in which network file systems are looked for; the system's unless given.
     """
 
+    pace = Pace(poll=0.25, look_every=0.03, read_again=1.0)
     one_clock = True
 
     def __init__(
@@ -190,6 +192,8 @@ class SQLiteStore:
     def changed(self) -> bool:
         opened = self._use()
         return self._guarded(opened.changed)
+
+    def on_hint(self, told: Callable[[Hint], None]) -> None: ...
 
     # --- reading ---
 

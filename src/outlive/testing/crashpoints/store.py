@@ -12,10 +12,11 @@ from msgspec import Struct, structs
 from outlive.errors import StoreUnavailable
 from outlive.model.entries import Claims, Entry, NewRun, Outcome, RunCommit, SpawnRun
 from outlive.model.events import Recorded
+from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
 from outlive.model.streams import Chunk, StreamRecord
-from outlive.stores.protocol import Clock, RunFilter, Store
+from outlive.stores.protocol import Clock, Pace, RunFilter, Store
 from outlive.testing.crash import bury
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class MortalStore:
     def __init__(self, inner: Store, *, dies: CrashPoint | None, on_death: Callable[[], None]) -> None:
         self.inner = inner
         self.clock: Clock = inner.clock
+        self.pace: Pace = inner.pace
         self.one_clock: bool = inner.one_clock
         self.commits: int = 0
         self.dead: bool = False
@@ -158,6 +160,9 @@ class MortalStore:
 
     async def owned(self, worker: WorkerId) -> list[RunId]:
         return await self._answer(lambda: asyncio.ensure_future(self.inner.owned(worker)))
+
+    def on_hint(self, told: Callable[[Hint], None]) -> None:
+        self.inner.on_hint(told)
 
     # --- reading ---
 
