@@ -36,7 +36,8 @@ CHECKS: Sequence[tuple[str, ...]] = (
 )
 EXPORTS = ("basedpyright", "--verifytypes", "outlive", "--ignoreexternal")
 PYTEST = ("pytest", "--quiet", "--numprocesses", "2")
-EVICTED = (*PYTEST, "--evict", "tests/cli", "tests/examples", "tests/http", "tests/processes")
+EVICTED = (*PYTEST, "--evict", "-m", "not server", "tests/cli", "tests/examples", "tests/http", "tests/processes")
+POOLED = (*PYTEST, "--pooled", "-m", "server")
 OTHER_PYTHONS = ("nox", "--session", "other")
 
 
@@ -56,11 +57,11 @@ def demo(rest: Sequence[str]) -> int:
 
 
 def test(rest: Sequence[str]) -> int:
-    return check(*CHECKS, EXPORTS, OTHER_PYTHONS, EVICTED, (*PYTEST, *rest))
+    return check(*CHECKS, EXPORTS, OTHER_PYTHONS, EVICTED, POOLED, (*PYTEST, *rest))
 
 
 def quick(rest: Sequence[str]) -> int:
-    return check(*CHECKS, (*PYTEST, "-m", "not slow", *rest))
+    return check(*CHECKS, (*PYTEST, "-m", "not slow and not server", *rest))
 
 
 def fix(_: Sequence[str]) -> int:

@@ -38,7 +38,7 @@ def find(version: str) -> Path | None:
 
 
 FEWER = {"OUTLIVE_KILLS": "12", "OUTLIVE_POWER_CUTS": "60"}
-"""What depends on the disk and the system more than on the Python runs at length on one of them."""
+"""What depends on the disk and the system more than on the Python runs at length on one of them; servers there alone."""
 
 # nox takes the first of a name on PATH; let that be one which works
 FOUND = {version: python for version in VERSIONS if (python := find(version)) is not None}
@@ -51,7 +51,7 @@ def tests(session: nox.Session) -> None:
         "uv", "sync", "--quiet", "--inexact", "--python", session.virtualenv.location,
         env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
     )  # fmt: skip
-    session.run("pytest", "--quiet", "--numprocesses", "2", *session.posargs, env=FEWER)
+    session.run("pytest", "--quiet", "--numprocesses", "2", "-m", "not server", *session.posargs, env=FEWER)
 
 
 nox.session(python=VERSIONS, name="tests")(tests)

@@ -12,7 +12,9 @@ from typing import Final
 import hypothesis
 import pytest
 
-from tests import servers
+from tests.servers.pgbouncer import NoPgbouncer, pgbouncer
+from tests.servers.postgres import postgres
+from tests.servers.schemas import drop_schema
 
 HERE: Final = Path(__file__).parent
 SLOW: Final = (
@@ -44,12 +46,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip("a thousand steps replayed at every event are half a million events"))
         if item.path.relative_to(HERE).as_posix().startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+        if "postgres_server" in getattr(item, "fixturenames", ()) or "postgres" in item.nodeid.lower():
+            item.add_marker(pytest.mark.server)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--evict", action="store_true", help="replay the log at every event, in all processes of the tests"
     )
+    parser.addoption("--pooled", action="store_true", help="reach PostgreSQL through pgbouncer in transaction mode")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,14 +63,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
     """The url of a PostgreSQL: the one that is given, else one that is started for these tests."""
     given = os.environ.get("OUTLIVE_TEST_POSTGRES_URL")
     if given is not None:
         yield given
         return
-    with servers.postgres() as server:
-        yield server.url
+    with postgres() as server:
+        if not request.config.getoption("pooled"):
+            yield server.url
+            return
+        try:
+            with pgbouncer(server.port) as url:
+                yield url
+        except NoPgbouncer as error:
+            pytest.skip(str(error))
 
 
 @pytest.fixture
@@ -73,7 +85,7 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     """The url of a schema that nobody else uses."""
     schema = f"test_{secrets.token_hex(6)}"
     yield f"{postgres_server}?schema={schema}"
-    asyncio.run(servers.drop_schema(postgres_server, schema))
+    asyncio.run(drop_schema(postgres_server, schema))
 
 
 @pytest.fixture(autouse=True)

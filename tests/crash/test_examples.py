@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from outlive.testing.crashpoints import Client, StoreKind, crash_everywhere
-from tests.servers import empty_postgres
+from tests.servers.schemas import empty_postgres
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Story = Callable[[ModuleType, Client], Awaitable[object]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outlive.testing.crashpoints import StoreKind, crash_everywhere, patient_options
-from tests.servers import empty_postgres
+from tests.servers.schemas import empty_postgres
 
 from .programs import PROGRAMS, Program
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from outlive import Engine, RunEvent, RunInfo
 from outlive.model.ids import RunId, step_id
-from tests.servers import end_leases
+from tests.servers.schemas import end_leases
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 DEADLINE: Final = 45.0

@@ -35,7 +35,7 @@ from outlive.stores.protocol import RunFilter, Store
 from outlive.stores.sqlite import SQLiteStore
 from outlive.testing.conformance import VirtualClock
 from outlive.testing.conformance.world import FLOW, new_run
-from tests.servers import drop_schema
+from tests.servers.schemas import drop_schema
 
 RUNS = st.sampled_from([RunId("r1"), RunId("r2"), RunId("r3")])
 TOKENS = st.sampled_from([TokenHash("t1"), TokenHash("t2")])

@@ -25,6 +25,15 @@ _BEGIN: Final = (
     "SET LOCAL idle_in_transaction_session_timeout = '10s'"
 )
 _AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # the server is shutting down, or somebody has ended this connection
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""After these the connection is of no use."""
 MOST_TRIES: Final = 50
 
 log: Final = logging.getLogger("outlive.stores.postgres")
@@ -88,22 +97,28 @@ class Connections:
             try:
                 yield connection
                 kept = True
-            except asyncpg.PostgresError as error:
-                kept = not connection.is_closed() and not connection.is_in_transaction()
+            except _LOST as error:
+                self._doubt_all()
                 raise translated(error) from error
-            except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+            except (asyncpg.PostgresError, UnicodeError, OverflowError) as error:  # or a value that can't be sent
+                kept = _usable(connection)
                 raise translated(error) from error
-            except (UnicodeError, OverflowError) as error:  # a value that the driver can't send
-                kept = not connection.is_closed() and not connection.is_in_transaction()
-                raise translated(error) from error
+            except CommitUnknown:
+                self._doubt_all()
+                raise
             except (Again, StoreError):
-                kept = not connection.is_closed() and not connection.is_in_transaction()
+                kept = _usable(connection)
                 raise
             finally:
                 if kept and not self._closed:
                     self._free.append(connection)
                 else:
                     connection.terminate()
+
+    def _doubt_all(self) -> None:
+        """A connection has broken: the others, which were opened to the same server, may not know yet that they have too."""
+        while self._free:
+            self._free.pop().terminate()
 
     async def _take(self) -> Connection:
         while self._free:
@@ -129,6 +144,10 @@ class Connections:
                 yield connection
 
 
+def _usable(connection: Connection) -> bool:
+    return not connection.is_closed() and not connection.is_in_transaction()
+
+
 @contextlib.asynccontextmanager
 async def begun(connection: Connection) -> AsyncGenerator[None, None]:
     await connection.execute(_BEGIN)
@@ -138,14 +157,14 @@ async def begun(connection: Connection) -> AsyncGenerator[None, None]:
         raise  # the connection is thrown away, and the server rolls back
     except BaseException:
         if not connection.is_closed():
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with contextlib.suppress(asyncpg.PostgresError, *_LOST):
                 await connection.execute("ROLLBACK")
         raise
     try:
         await connection.execute("COMMIT")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        if isinstance(error, _AGAIN):
-            raise
+    except _AGAIN:
+        raise
+    except (asyncpg.PostgresError, *_LOST) as error:
         raise CommitUnknown(f"{type(error).__name__}: {error}") from error
 
 
@@ -170,7 +189,7 @@ async def connect(dsn: str, *, pooled: bool) -> Connection:
         ) from error
     except asyncpg.InvalidCatalogNameError as error:
         raise ConfigurationError(f"{error}; create it with `createdb`, or name another one in the url") from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except (asyncpg.PostgresError, *_LOST) as error:
         raise translated(error) from error
     else:
         return connection

@@ -11,6 +11,9 @@ from outlive.errors import ConfigurationError, SchemaVersion
 from outlive.stores.postgres.connections import Connection, Connections
 from outlive.stores.postgres.statements import Statements
 
+# not by to_regclass: within a transaction that waited for another it answers from a cache
+_THERE: Final = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'meta')"
+_SCHEMA_THERE: Final = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)"
 _VERSION: Final = "SELECT value FROM outlive.meta WHERE key = 'schema_version'"
 _KEEP: Final = """
 INSERT INTO outlive.meta (key, value) VALUES ('schema_version', $1)
@@ -20,7 +23,7 @@ ON CONFLICT (key) DO UPDATE SET value = excluded.value
 
 async def version_of(connection: Connection, sql: Statements) -> int:
     """0: there is nothing yet."""
-    if await connection.fetchval("SELECT to_regclass($1)", f'"{sql.schema}".meta') is None:
+    if not await connection.fetchval(_THERE, sql.schema):
         return 0
     found = await connection.fetchval(sql.qualify(_VERSION))
     return 0 if found is None else int(found)
@@ -41,7 +44,7 @@ async def migrate(connections: Connections, sql: Statements) -> None:
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _lock_number(sql.schema))
         version = await _judged(connection, sql)
         try:
-            if version == 0 and not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", sql.schema):
+            if version == 0 and not await connection.fetchval(_SCHEMA_THERE, sql.schema):
                 await connection.execute(sql.qualify('CREATE SCHEMA "' + sql.schema + '"'))
             for number, script in enumerate(sql.migrations, start=1):
                 if number > version:

@@ -27,6 +27,9 @@ from outlive.stores.protocol import Clock, Pace, RunFilter
 
 MOST_CONNECTIONS: Final = 8
 
+_HEARING: Final = Pace(poll=1.0, look_every=1.0, read_again=5.0)
+_DEAF: Final = Pace(poll=1.0, look_every=1.0, read_again=1.0)
+
 
 class PostgresStore:
     """A store in the database of ``url``, which any number of machines may share.
@@ -39,11 +42,10 @@ class PostgresStore:
         clock: Decides what is due and when a lease ends; for tests. The server's own clock decides otherwise.
     """
 
-    pace = Pace(poll=1.0, look_every=1.0, read_again=5.0)
-
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
         dsn, schema = parse(url)
         self.clock: Clock = ServerClock() if clock is None else clock
+        self.pace: Pace = _HEARING
         self.one_clock: bool = clock is not None
         self._dsn = dsn
         self._sql = Statements(schema)
@@ -60,6 +62,7 @@ class PostgresStore:
             await migrate(opened.connections, self._sql)
             await opened.writer.tidy()
             opened.hints.open(pooled=opened.connections.pooled)
+            self.pace = _DEAF if opened.connections.pooled else _HEARING
         except BaseException:
             await opened.close()
             raise

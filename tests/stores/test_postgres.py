@@ -1,0 +1,325 @@
+"""What is PostgreSQL's alone: its pooler, its clock, its locks, what happens when it goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from outlive.errors import ConfigurationError, SchemaVersion, StoreUnavailable
+from outlive.model.entries import Accepted, Committed, Created, Existing, Message, RunCommit
+from outlive.model.events import Payload
+from outlive.model.hints import Hint
+from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.stores.postgres import PostgresStore
+from outlive.stores.postgres.connections import CommitUnknown, parse
+from outlive.testing.conformance.world import FLOW, completed, hook, new_run, step
+
+W1, W2 = WorkerId("w1"), WorkerId("w2")
+
+
+@pytest.fixture
+async def store(postgres_url: str) -> AsyncIterator[PostgresStore]:
+    async with opened(postgres_url) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str) -> AsyncIterator[PostgresStore]:
+    store = PostgresStore(url)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+async def other(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody else's connection to the server."""
+    connection = await asyncpg.connect(parse(postgres_url)[0], statement_cache_size=0)
+    yield connection
+    connection.terminate()
+
+
+def table(store: PostgresStore, name: str) -> str:
+    return f'"{store._sql.schema}".{name}'
+
+
+# --- what stands between -------------------------------------------------------------------------------------------------
+
+
+async def test_pg4_a_pooler_is_found_out(store: PostgresStore, request: pytest.FixtureRequest) -> None:
+    assert store._use().connections.pooled == request.config.getoption("pooled")
+
+
+async def test_many_at_once_share_few_connections(store: PostgresStore) -> None:
+    await store.join(W1, lease=30)
+    await store.commit(W1, [new_run("r1")])
+    records = await asyncio.gather(*(store.run(RunId("r1")) for _ in range(200)))
+    assert {record.id for record in records if record is not None} == {"r1"}
+
+
+async def test_who_is_cancelled_leaves_no_transaction_behind(store: PostgresStore) -> None:
+    await store.join(W1, lease=30)
+    for delay in (0.0, 0.0005, 0.001, 0.002, 0.004):
+        committing = asyncio.create_task(store.commit(W1, [new_run(f"r-{delay}")]))
+        await asyncio.sleep(delay)
+        committing.cancel()
+        await asyncio.gather(committing, return_exceptions=True)
+    assert isinstance((await store.commit(W1, [new_run("after")]))[0], Created)
+    assert await store.audit() == []
+
+
+# --- one clock -----------------------------------------------------------------------------------------------------------
+
+
+async def test_t9_the_servers_clock_decides(store: PostgresStore, other: asyncpg.Connection) -> None:
+    await store.join(W1, lease=30)
+    before = await other.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+    await store.commit(W1, [new_run("r1", claim=True)])
+    after = await other.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+    [created, started] = await store.log(RunId("r1"), 1)
+    assert before <= created.time == started.time <= after
+    assert abs(store.clock.now() - after) < 5  # it follows
+
+
+async def test_r15_a_payload_is_accepted_at_a_time_under_the_lock_of_its_run(
+    store: PostgresStore, postgres_url: str, other: asyncpg.Connection
+) -> None:
+    await store.join(W1, lease=30)
+    await store.commit(W1, [new_run("r1", claim=True)])
+    await store.commit(W1, [RunCommit(run=RunId("r1"), link=1, epoch=1, seq=2, proposals=(hook("t1"),))])
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute(f"SELECT 1 FROM {table(store, 'runs')} WHERE id = 'r1' FOR NO KEY UPDATE")
+    payload = Payload(content_type="text/plain", text="x")
+    sending = asyncio.create_task(
+        store.commit(None, [Message(kind="payload", token_hash=TokenHash("t1"), payload=payload)])
+    )
+    while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        await asyncio.sleep(0.005)
+    released = await other.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+    await transaction.rollback()
+    [outcome] = await sending
+    assert isinstance(outcome, Accepted)
+    accepted = await other.fetchval(f"SELECT accepted FROM {table(store, 'inbox')}")
+    assert accepted >= released
+
+
+# --- at once -------------------------------------------------------------------------------------------------------------
+
+
+async def test_d4_of_many_who_start_one_run_at_once_one_does(postgres_url: str) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(postgres_url)) for _ in range(6)]
+        outcomes = await asyncio.gather(*(store.commit(None, [new_run("r1")]) for store in stores))
+        assert sorted(type(outcome).__name__ for [outcome] in outcomes) == ["Created"] + ["Existing"] * 5
+        assert all(outcome.same for [outcome] in outcomes if isinstance(outcome, Existing))
+        assert await stores[0].audit() == []
+
+
+async def test_d4_of_many_who_claim_one_token_at_once_one_gets_it(postgres_url: str) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(postgres_url)) for _ in range(6)]
+        for number, store in enumerate(stores):
+            await store.join(WorkerId(f"w{number}"), lease=30)
+            await store.commit(WorkerId(f"w{number}"), [new_run(f"r{number}", claim=True)])
+
+        async def claim(number: int) -> str:
+            entry = RunCommit(run=RunId(f"r{number}"), link=1, epoch=1, seq=2, proposals=(hook("token"),))
+            [outcome] = await stores[number].commit(WorkerId(f"w{number}"), [entry])
+            assert isinstance(outcome, Committed)
+            return type(outcome.events[0].event).__name__
+
+        kinds = await asyncio.gather(*(claim(number) for number in range(6)))
+        assert sorted(kinds) == ["HookConflict"] * 5 + ["HookCreated"]
+        holder = await stores[0].hook(TokenHash("token"))
+        assert holder is not None and holder.run == f"r{kinds.index('HookCreated')}"
+        assert await stores[0].audit() == []
+
+
+async def test_pg7_batches_that_cross_each_other_all_arrive(postgres_url: str) -> None:
+    """Each batch touches many runs in an order of its own: locks are taken in one order all the same."""
+    async with contextlib.AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(postgres_url)) for _ in range(4)]
+        runs = [f"r{number}" for number in range(12)]
+        await stores[0].commit(None, [new_run(run) for run in runs])
+
+        async def ask(store: PostgresStore, turn: int) -> None:
+            for number in range(10):
+                order = runs[(turn + number) % 12 :] + runs[: (turn + number) % 12]
+                order = order[::-1] if turn % 2 else order
+                outcomes = await store.commit(None, [Message(kind="wake", run=RunId(run)) for run in order])
+                assert all(isinstance(outcome, Accepted) for outcome in outcomes)
+
+        await asyncio.gather(*(ask(store, turn * 3) for turn, store in enumerate(stores)))
+        deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        async with stores[0]._use().connections.single() as connection:
+            assert await connection.fetchval(deadlocks) == 0
+        assert await stores[0].audit() == []
+
+
+async def test_two_who_claim_at_once_share_what_is_due(postgres_url: str) -> None:
+    async with opened(postgres_url) as first, opened(postgres_url) as second:
+        await first.join(W1, lease=30)
+        await second.join(W2, lease=30)
+        await first.commit(None, [new_run(f"r{number}") for number in range(40)])
+        taken: list[str] = []
+        while len(taken) < 40:
+            kwargs: dict[str, Any] = {"limit": 5, "workflows": [FLOW], "fingerprint": "f", "suspects": 1}
+            for claims in await asyncio.gather(first.claim(W1, **kwargs), second.claim(W2, **kwargs)):
+                taken += [claimed.run for claimed in claims.runs]
+        assert sorted(taken) == sorted(f"r{number}" for number in range(40))
+
+
+# --- hints ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_others_are_told_of_what_concerns_them(postgres_url: str, request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("pooled"):
+        pytest.skip("nothing is heard through a pooler, which is said when the store is opened")
+    async with opened(postgres_url) as speaker, opened(postgres_url) as listener:
+        heard: asyncio.Queue[Hint] = asyncio.Queue()
+        listener.on_hint(heard.put_nowait)
+        speaker.on_hint(lambda hint: pytest.fail(f"it hears itself: {hint}") if not hint.anything else None)
+        await speaker.join(W1, lease=30)
+
+        async def until(fits: Any) -> None:
+            async with asyncio.timeout(30):
+                while not fits(await heard.get()):
+                    pass
+
+        await until(lambda hint: hint.anything)  # it listens
+        await speaker.commit(None, [new_run("r1")])
+        await until(lambda hint: hint.due)
+        await speaker.commit(W1, [new_run("r2", claim=True)])
+        await speaker.commit(None, [Message(kind="cancel", run=RunId("r2"))])
+        await until(lambda hint: hint.workers == (W1,))
+        await speaker.commit(W1, [RunCommit(run=RunId("r2"), link=1, epoch=1, seq=2, proposals=(step(),))])
+        await speaker.commit(W1, [RunCommit(run=RunId("r2"), link=1, epoch=1, seq=3, proposals=(completed(),))])
+        await until(lambda hint: hint.about == ("r2",))
+
+
+# --- when it goes away ---------------------------------------------------------------------------------------------------
+
+
+async def test_pg5_a_commit_that_was_not_answered_is_read_back(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.join(W1, lease=30)
+    for happens in (True, False):
+        cut_after_commit(monkeypatch, happens=happens)
+        entries = [new_run(f"r-{happens}", claim=True)]
+        if happens:
+            [outcome] = await store.commit(W1, entries)
+            assert isinstance(outcome, Created)
+        else:
+            with pytest.raises(StoreUnavailable):
+                await store.commit(W1, entries)
+        assert (await store.run(RunId(f"r-{happens}")) is not None) is happens
+    cut_after_commit(monkeypatch, happens=True)
+    [outcome] = await store.commit(None, [new_run("r-nobody")])
+    assert isinstance(outcome, Created)
+
+
+def cut_after_commit(monkeypatch: pytest.MonkeyPatch, *, happens: bool) -> None:
+    """The next COMMIT is sent, or not, and its answer is lost."""
+    execute = asyncpg.Connection.execute
+
+    async def cut(self: asyncpg.Connection, query: str, *args: object, **kwargs: Any) -> str:
+        if query != "COMMIT":
+            return await execute(self, query, *args, **kwargs)
+        monkeypatch.setattr(asyncpg.Connection, "execute", execute)
+        if happens:
+            await execute(self, query)
+        self.terminate()
+        raise ConnectionResetError("cut")
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", cut)
+
+
+async def test_who_can_not_be_asked_whether_it_happened_is_said_to_be_unavailable() -> None:
+    assert issubclass(CommitUnknown, StoreUnavailable)
+
+
+async def test_connections_that_the_server_ends_are_replaced(store: PostgresStore, other: asyncpg.Connection) -> None:
+    await store.join(W1, lease=30)
+    await store.commit(W1, [new_run("r1")])
+    await other.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'outlive'"
+    )
+    for _ in range(20):  # one error for each connection that was open, at most
+        with contextlib.suppress(StoreUnavailable):
+            if isinstance((await store.commit(W1, [new_run("r2")]))[0], (Created, Existing)):
+                break
+    assert await store.run(RunId("r2")) is not None
+
+
+async def test_without_a_server_it_says_so() -> None:
+    with pytest.raises(StoreUnavailable, match="can't be used now"):
+        await PostgresStore("postgresql://nobody:secret@127.0.0.1:1/none").open()
+
+
+async def test_no_error_tells_the_password() -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        await PostgresStore("postgresql://nobody:secret@127.0.0.1:1/none").open()
+    assert "secret" not in str(caught.value) and "secret" not in repr(caught.value.__cause__)
+
+
+# --- schemas -------------------------------------------------------------------------------------------------------------
+
+
+async def test_two_schemas_are_two_stores(postgres_url: str, store: PostgresStore) -> None:
+    async with opened(postgres_url + "_b") as second:
+        await store.commit(None, [new_run("r1")])
+        assert await second.run(RunId("r1")) is None
+        async with second._use().connections.single() as connection:
+            await connection.execute(f'DROP SCHEMA "{second._sql.schema}" CASCADE')
+
+
+async def test_many_who_open_a_new_schema_at_once_make_it_once(postgres_url: str) -> None:
+    stores = [PostgresStore(postgres_url) for _ in range(5)]
+    await asyncio.gather(*(store.open() for store in stores))
+    await stores[0].commit(None, [new_run("r1")])
+    assert await stores[4].run(RunId("r1")) is not None
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_a_newer_schema_is_refused(postgres_url: str, store: PostgresStore, other: asyncpg.Connection) -> None:
+    await other.execute(f"UPDATE {table(store, 'meta')} SET value = '99' WHERE key = 'schema_version'")
+    with pytest.raises(SchemaVersion, match="newer"):
+        await PostgresStore(postgres_url).open()
+
+
+@pytest.mark.parametrize("schema", ["Über", 'a"b', "a;b", "", "1a", "a" * 60])
+def test_pg10_a_schema_is_named_like_one(schema: str) -> None:
+    with pytest.raises(ConfigurationError):
+        PostgresStore(
+            f"postgresql://localhost/db?schema={schema}&x=1" if schema else "postgresql://localhost/db?schema=%20"
+        )
+
+
+async def test_a_user_who_may_not_create_it_is_told_how(postgres_url: str, other: asyncpg.Connection) -> None:
+    with contextlib.suppress(asyncpg.DuplicateObjectError):
+        await other.execute("CREATE ROLE poor LOGIN")
+    with pytest.raises(ConfigurationError, match="CREATE SCHEMA"):
+        await PostgresStore(postgres_url.replace("outlive@", "poor@")).open()
+
+
+async def test_a_user_who_is_no_superuser_gets_by_with_a_schema_of_its_own(
+    postgres_url: str, other: asyncpg.Connection
+) -> None:
+    schema = parse(postgres_url)[1]
+    with contextlib.suppress(asyncpg.DuplicateObjectError):
+        await other.execute("CREATE ROLE poor LOGIN")
+    await other.execute(f'CREATE SCHEMA "{schema}" AUTHORIZATION poor')
+    async with opened(postgres_url.replace("outlive@", "poor@")) as store:
+        await store.join(W1, lease=30)
+        [outcome] = await store.commit(W1, [new_run("r1", claim=True)])
+        assert isinstance(outcome, Created)
+        assert await store.audit() == []
