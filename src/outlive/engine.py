@@ -42,6 +42,7 @@ from outlive.model.streams import Chunk, StreamRecord, decode_reset
 from outlive.model.webhooks import GONE, SECRET_HEADERS, Answer, Reply, WebhookSettings, decode_answer, encode
 from outlive.readers import Readable, StreamInfo, StreamItem, StreamReset, stream_source
 from outlive.stores.protocol import Clock, RunFilter, Store
+from outlive.stores.urls import is_postgres
 from outlive.views import masked
 
 if TYPE_CHECKING:
@@ -576,7 +577,7 @@ def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) 
         from outlive.stores.memory import MemoryStore
 
         return MemoryStore(clock=clock)
-    if scheme in ("postgresql", "postgres"):
+    if is_postgres(url):
         try:
             from outlive.stores.postgres import PostgresStore
         except ImportError as error:

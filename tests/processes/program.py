@@ -8,7 +8,17 @@ import os
 import sys
 import time
 
-from outlive import Engine, StepInterrupted, create_hook, get_step_metadata, sleep, start, step, workflow
+from outlive import (
+    Engine,
+    StepInterrupted,
+    StoreUnavailable,
+    create_hook,
+    get_step_metadata,
+    sleep,
+    start,
+    step,
+    workflow,
+)
 from outlive._runtime.worker import WorkerOptions
 
 
@@ -138,9 +148,14 @@ async def blocks_all_threads(seconds: float) -> int:
 async def main(url: str, lease: float) -> None:
     logging.basicConfig()
     options = WorkerOptions(lease=lease, block_warning=0.1, block_limit=float(os.environ.get("BLOCK_LIMIT", "0.2")))
-    async with Engine(url, guard="off", options=options, on_hopeless=lambda: os._exit(70)):
-        print("ready", flush=True)
-        await asyncio.Event().wait()
+    engine = Engine(url, guard="off", options=options, on_hopeless=lambda: os._exit(70))
+    while engine.closed:
+        try:
+            await engine.open()
+        except StoreUnavailable:
+            await asyncio.sleep(0.1)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

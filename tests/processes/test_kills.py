@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from outlive import Engine, HookNotFound, Run, Workflow
-from outlive.model.ids import step_id
+from outlive import Engine, Run, Workflow
 
 from .fleet import Fleet, fleet_on
+from .ledger import check_ledger, check_mixed, send
 from .program import (
     acts,
     blocks_all_threads,
@@ -152,43 +152,6 @@ async def test_random_kills_lose_nothing_and_double_only_what_was_not_recorded(f
             results = await ended
             await asyncio.gather(*sending)
             for result in results[:4]:
-                assert isinstance(result, dict)
-                assert result["got"] == [0, 1, 2, 3]
-                assert result["once"] in ("acted", "interrupted")
-                assert (result["child"], result["attempt"]) == (7, result["attempt"])
+                check_mixed(result)
             assert results[4:] == [9] * 4
-        assert await audit(client) == []
-        recorded = await completions(client)
-    assert Counter(step for step, _ in fleet.lines("once")).most_common(1)[0][1] == 1, (
-        "an at_most_once step began twice"
-    )
-    ended_steps = {step for step, _ in fleet.lines("end")}
-    lost = {step for step in recorded if step not in ended_steps and not step.endswith(":act_once")}
-    assert lost == set(), "recorded, and never done"
-    late = [step for step, at in fleet.times("begin") if at > recorded.get(step, float("inf"))]
-    assert late == [], "done again after it was recorded"
-
-
-async def send(client: Engine, name: str, count: int) -> None:
-    """A client that knows of no worker: it insists until it is told that a payload is durable."""
-    for number in range(count):
-        while True:
-            try:
-                await client.resume_hook(f"hook-{name}", number, idempotency_key=f"{name}-{number}")
-                break
-            except HookNotFound:
-                await asyncio.sleep(0.005)
-
-
-async def completions(client: Engine) -> dict[str, float]:
-    """When each step was recorded, by step id."""
-    found: dict[str, float] = {}
-    before: str | None = None
-    while page := await client.list_runs(before=before, limit=100):
-        for info in page:
-            assert info.status == "completed", info
-            for event in await client.get_run(info.id).events():
-                if event.kind == "step_completed":
-                    found[step_id(info.id, event.link, event.ref, event.data["name"])] = event.time.timestamp()
-        before = page[-1].id
-    return found
+        await check_ledger(client, fleet)

@@ -11,6 +11,7 @@ from typing import Final, cast
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from outlive.cli import exits
+from outlive.cli.db import app as db
 from outlive.cli.demo import demo
 from outlive.cli.hooks import hooks, resume
 from outlive.cli.keys import app as keys
@@ -38,7 +39,7 @@ _groups: Final[tuple[tuple[str, tuple[Callable[..., object] | App, ...]], ...]] 
     ("Run", (demo, run, worker, serve, dev)),
     ("Look", (runs, show, tail, hooks, replay)),
     ("Act", (resume, cancel, wake, terminate)),
-    ("Keep", (keys, doctor, prune, version)),
+    ("Keep", (keys, doctor, prune, db, version)),
 )
 for _place, (_name, _commands) in enumerate(_groups):
     _group = Group(_name, sort_key=_place)

@@ -23,6 +23,7 @@ from outlive.cli.output import print_json
 from outlive.engine import new_run_id
 from outlive.errors import RunCancelled, RunConflict, RunFailed, RunParked, RunTerminated
 from outlive.scripts import run_to_end
+from outlive.stores.urls import shown
 
 
 class Ending(Struct, omit_defaults=True, kw_only=True):
@@ -90,7 +91,7 @@ def run(
         raise exits.Complaint(str(conflict)) from conflict
     except KeyboardInterrupt:
         again = ["outlive", "run", target, *([args] if args is not None else []), "--run-id", name]
-        again += ["--url", url] if url else []
+        again += ["--url", shown(url)] if url else []
         exits.complain(f"interrupted, nothing is lost; go on with: {shlex.join(again)}")
         return exits.INTERRUPTED
     print_json(ending if json else ending.result)

@@ -21,6 +21,7 @@ from outlive.cli.opening import under_hash_seed, working_url
 from outlive.cli.options import Url
 from outlive.cli.worker import give_up
 from outlive.engine import Engine
+from outlive.stores.urls import shown
 
 if TYPE_CHECKING:
     from watchfiles.main import FileChange
@@ -107,7 +108,7 @@ async def _serve(
         _allow_many_connections()
 
         def started() -> None:
-            log.info("serving %s of %s at %s", ", ".join(registry.workflows.names()), url, address)
+            log.info("serving %s of %s at %s", ", ".join(registry.workflows.names()), shown(url), address)
             if engine.base_url != address:
                 log.info("webhooks are called at %s", engine.base_url)
 

@@ -19,6 +19,7 @@ from outlive.engine import Engine
 from outlive.errors import StoreError
 from outlive.model.durations import seconds
 from outlive.model.records import RunStatus
+from outlive.stores.urls import shown
 
 _BATCH: Final = 500
 _SETTINGS: Final = ("OUTLIVE_URL", "OUTLIVE_GUARD", "PYTHONHASHSEED")
@@ -39,11 +40,11 @@ def doctor(*, url: Url = None, json: AsJson = False) -> int:
     finally:
         logger.removeHandler(warnings)
         logger.propagate = propagate
-    settings = {name: value for name in _SETTINGS if (value := os.environ.get(name)) is not None}
+    settings = {name: shown(value) for name in _SETTINGS if (value := os.environ.get(name)) is not None}
     if json:
         print_json(
             {
-                "url": store,
+                "url": shown(store),
                 "versions": versions(),
                 "settings": settings,
                 "runs": counts,
@@ -52,7 +53,7 @@ def doctor(*, url: Url = None, json: AsJson = False) -> int:
             }
         )
     else:
-        print(f"store     {store}")
+        print(f"store     {shown(store)}")
         print("versions  " + ", ".join(f"{name} {number}" for name, number in versions().items()))
         print("settings  " + (", ".join(f"{name}={value}" for name, value in settings.items()) or "defaults"))
         print("runs      " + (", ".join(f"{number} {status}" for status, number in counts.items()) or "none"))

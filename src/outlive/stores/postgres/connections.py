@@ -165,7 +165,7 @@ async def begun(connection: Connection) -> AsyncGenerator[None, None]:
     except _AGAIN:
         raise
     except (asyncpg.PostgresError, *_LOST) as error:
-        raise CommitUnknown(f"{type(error).__name__}: {error}") from error
+        raise CommitUnknown(f"PostgreSQL did not answer a commit ({type(error).__name__}: {error})") from error
 
 
 async def connect(dsn: str, *, pooled: bool) -> Connection:

@@ -23,7 +23,7 @@ def _texts(folder: str) -> dict[str, str]:
 
 
 _STATEMENTS: Final = _texts("sql")
-_MIGRATIONS: Final = tuple(_texts("migrations").values())
+_MIGRATIONS: Final = _texts("migrations")
 
 
 class Statements:
@@ -40,8 +40,8 @@ class Statements:
             )
         self.schema = schema
         self._texts: dict[str, str] = {name: self.qualify(text) for name, text in _STATEMENTS.items()}
-        self.migrations: tuple[str, ...] = tuple(self.qualify(text) for text in _MIGRATIONS)
-        """The n-th brings the schema from version n-1 to version n."""
+        self.migrations: dict[str, str] = {name: self.qualify(text) for name, text in _MIGRATIONS.items()}
+        """By name, in order; the n-th brings the schema from version n-1 to version n."""
 
     def __getitem__(self, name: str) -> str:
         return self._texts[name]

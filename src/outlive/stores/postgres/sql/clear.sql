@@ -4,8 +4,9 @@ WITH gone AS (
 ), waits AS (
     DELETE FROM outlive.waits AS w USING gone WHERE w.run = gone.run
 ), watches AS (
-    DELETE FROM outlive.watches AS w
-    WHERE w.run IN (SELECT run FROM gone) OR w.target = ANY($3::text[])
+    DELETE FROM outlive.watches AS w USING gone WHERE w.run = gone.run
+), watched AS (
+    DELETE FROM outlive.watches AS w WHERE w.target = ANY($3::text[])
 ), ended AS (
     INSERT INTO outlive.ended_hooks (token_hash, run)
     SELECT h.token_hash, h.run
