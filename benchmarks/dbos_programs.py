@@ -15,7 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dbos import DBOS, SetWorkflowID
+from dbos import DBOS, Queue, SetWorkflowID
+
+queue = Queue("benchmark")
 
 WITH_BYTECODE = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
@@ -104,6 +106,21 @@ async def timers(size: int) -> dict[str, float]:
     return {"value": max(await asyncio.gather(*(lateness() for _ in range(size))))}
 
 
+@DBOS.workflow()
+async def tells_when_it_begins() -> float:
+    return time.time()
+
+
+async def enqueue(size: int) -> dict[str, float]:
+    taken: list[float] = []
+    for _ in range(size):
+        await asyncio.sleep(0.05)
+        begun = time.time()
+        handle = await queue.enqueue_async(tells_when_it_begins)
+        taken.append(await handle.get_result() - begun)
+    return percentiles(taken)
+
+
 def process(code: str, times: int) -> float:
     """Seconds that a Python takes for ``code``, the median; with its bytecode there, as it is on the second start."""
     taken: list[float] = []
@@ -126,6 +143,7 @@ PROGRAMS = {
     "hook": hook,
     "hook_polled": hook,
     "timers": timers,
+    "enqueue": enqueue,
     "imports": imports,
 }
 
@@ -134,7 +152,7 @@ async def main(name: str, size: int, folder: str) -> dict[str, float]:
     logging.disable(logging.WARNING)
     config: Any = {
         "name": "benchmark",
-        "system_database_url": f"sqlite:///{Path(folder).resolve()}/dbos.db",
+        "system_database_url": folder if "://" in folder else f"sqlite:///{Path(folder).resolve()}/dbos.db",
         "run_admin_server": False,
     }
     if name == "hook_polled":

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Final
 
 import apsw
+import asyncpg
 import msgspec
+from typing_extensions import override
 
 COMMITS: Final = 500
 RUNS: Final = 1_000
@@ -74,8 +76,11 @@ async def step(number: int) -> int:
 
 
 async def ceiling(folder: Path) -> float:
+    return await all_runs(GroupCommit(database(folder / "ceiling.db")))
+
+
+async def all_runs(journal: GroupCommit) -> float:
     """Steps per second of a program that runs each step as a task, encodes its event and waits for a group commit; no more."""
-    journal = GroupCommit(database(folder / "ceiling.db"))
     encode = msgspec.json.Encoder().encode
 
     async def run(name: str) -> None:
@@ -91,6 +96,47 @@ async def ceiling(folder: Path) -> float:
     return 5 * RUNS / (time.perf_counter() - begun)
 
 
+class GroupInsert(GroupCommit):
+    """The same on PostgreSQL: while a statement is under way, rows gather for the next."""
+
+    def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        self._postgres = connection
+        self._rows = []
+        self._waiting = []
+        self._busy = False
+
+    @override
+    def _commit(self) -> None:
+        if not self._busy:
+            self._busy = True
+            self._inserting = asyncio.get_running_loop().create_task(self._insert())
+
+    async def _insert(self) -> None:
+        while self._rows:
+            rows, self._rows = self._rows, []
+            waiting, self._waiting = self._waiting, []
+            await self._postgres.execute(
+                "INSERT INTO events SELECT * FROM unnest($1::text[], $2::int[], $3::text[])",
+                *map(list, zip(*rows, strict=True)),
+            )
+            for durable in waiting:
+                durable.set_result(None)
+        self._busy = False
+
+
+async def on_postgres(url: str) -> dict[str, float]:
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE TABLE events (run text, seq int, event text, PRIMARY KEY (run, seq))")
+    begun = time.perf_counter()
+    for number in range(COMMITS):
+        await connection.execute("INSERT INTO events VALUES ($1, 1, $2)", str(number), "x" * 200)
+    commit = (time.perf_counter() - begun) / COMMITS * 1_000
+    return {"commit": commit, "ceiling": await all_runs(GroupInsert(connection))}
+
+
 if __name__ == "__main__":
+    if "://" in sys.argv[1]:
+        print(json.dumps(asyncio.run(on_postgres(sys.argv[1]))))
+        sys.exit()
     where = Path(sys.argv[1])
     print(json.dumps({"commit": 1_000 / commits_per_second(where), "ceiling": asyncio.run(ceiling(where))}))

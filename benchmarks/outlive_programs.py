@@ -178,6 +178,67 @@ def process(code: str, times: int) -> float:
     return sorted(taken[1:])[times // 2]
 
 
+# --- workers in processes of their own ---
+
+
+@step
+async def moment() -> float:
+    return time.time()
+
+
+@workflow
+async def tells_when_it_begins() -> float:
+    return await moment()
+
+
+async def work(url: str) -> None:
+    """A worker, until it is killed."""
+    async with Engine(url, guard="cheap"):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+
+async def enqueue(engine: Engine, size: int) -> Figures:
+    taken: list[float] = []
+    for _ in range(size):
+        await asyncio.sleep(0.05)  # the worker is idle
+        begun = time.time()
+        handle = await engine.start(tells_when_it_begins)
+        taken.append(await handle.result() - begun)
+    return percentiles(taken)
+
+
+async def spread(engine: Engine, size: int) -> Figures:
+    """All of them are there before anybody takes them up."""
+    begun = time.perf_counter()
+    handles = await asyncio.gather(*(engine.start(steps, 5) for _ in range(size)))
+    await asyncio.gather(*(handle.result() for handle in handles))
+    return {"value": 5 * size / (time.perf_counter() - begun)}
+
+
+ELSEWHERE: dict[str, tuple[int, Callable[[Engine, int], Coroutine[Any, Any, Figures]]]] = {
+    "enqueue": (1, enqueue),
+    "one_worker": (1, spread),
+    "two_workers": (2, spread),
+}
+
+
+async def elsewhere(engine: Engine, name: str, size: int, url: str) -> Figures:
+    count, program = ELSEWHERE[name]
+    command = [sys.executable, "-m", "benchmarks.outlive_programs", "work", "0", url]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
+    try:
+        for worker in workers:
+            assert worker.stdout is not None
+            worker.stdout.readline()
+        await program(engine, min(size, 20))  # whatever is made once is made
+        return await program(engine, size)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+
 PROGRAMS: dict[str, Callable[[Engine, int], Coroutine[Any, Any, Figures]]] = {
     "sequential": sequential,
     "runs": runs,
@@ -199,7 +260,12 @@ async def main(name: str, size: int, folder: str) -> Figures:
         from benchmarks import http_programs  # which costs the others time and memory
 
         programs = http_programs.PROGRAMS
-    async with Engine(f"sqlite:////{Path(folder).resolve()}/outlive.db", guard="cheap") as engine:
+    if name == "work":
+        await work(folder)
+    url = folder if "://" in folder else f"sqlite:////{Path(folder).resolve()}/outlive.db"
+    async with Engine(url, guard="cheap", worker=name not in ELSEWHERE) as engine:
+        if name in ELSEWHERE:
+            return await elsewhere(engine, name, size, url)
         await (await engine.start(steps, 3)).result()  # whatever is made once is made
         return await programs[name](engine, size)
 

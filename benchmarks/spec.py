@@ -69,4 +69,20 @@ WORKLOADS: Final = (
     Workload(name="import", program="imports", size=9, quick=1, dbos=9, unit="ms", target=150),
     Workload(name="process start to first result", program="first", size=5, quick=1, dbos=3, unit="s", target=0.3),
 )
+
+ON_POSTGRES: Final = (
+    Workload(name="{size} sequential steps", program="sequential", size=100, quick=20, dbos=100, unit="ms/step", target=1.2, base="commit"),
+    Workload(name="{size} sequential steps", program="sequential", size=1_000, quick=20, dbos=1_000, unit="ms/step", target=1.2, base="commit"),
+    Workload(name="{size} runs x 5 steps", program="runs", size=1_000, quick=20, dbos=200, unit="steps/s", target=8_000, higher=True, base="ceiling"),
+    Workload(name="{size} runs x 5 steps, 1 worker", program="one_worker", size=2_000, quick=20, dbos=None, unit="steps/s", target=0, higher=True),
+    Workload(name="{size} runs x 5 steps, 2 workers", program="two_workers", size=2_000, quick=20, dbos=None, unit="steps/s", target=0, higher=True),
+    Workload(name="gather of {size} steps", program="gather", size=1_000, quick=20, dbos=1_000, unit="s", target=0.4),
+    Workload(name="start to result, p50", program="start", size=200, quick=5, dbos=100, unit="ms", target=5, base="commit"),
+    Workload(name="start to result, p99", program="start", size=200, quick=5, dbos=100, unit="ms", target=20, base="commit", part="p99"),
+    Workload(name="start elsewhere to begin, p50", program="enqueue", size=100, quick=5, dbos=30, unit="ms", target=20),
+    Workload(name="hook to result, p50", program="hook", size=200, quick=5, dbos=50, unit="ms", target=10, base="commit"),
+    Workload(name="{size} timers of 5 s, the last is late", program="timers", size=2_000, quick=5, dbos=500, unit="s", target=0.6),
+    Workload(name="cold replay of {size} events", program="replay", size=10_000, quick=50, dbos=None, unit="events/s", target=30_000, higher=True),
+    Workload(name="{size} sleeping runs, wake one", program="sleepers", size=10_000, quick=20, dbos=None, unit="ms", target=50, part="wake"),
+)
 # fmt: on

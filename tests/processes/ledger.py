@@ -53,7 +53,8 @@ async def check_ledger(client: Engine, fleet: Fleet) -> None:
     lost = {step for step in recorded if step not in ended_steps and not step.endswith(":act_once")}
     assert lost == set(), "recorded, and never done"
     late = [step for step, at in fleet.times("begin") if at > recorded.get(step, float("inf"))]
-    assert late == [], "done again after it was recorded"
+    told = [line for line in fleet.ledger.read_text().splitlines() if line.split()[1] in late]
+    assert late == [], f"done again after it was recorded at {[recorded[step] for step in late]}: {told}"
 
 
 async def _completions(client: Engine) -> dict[str, float]:

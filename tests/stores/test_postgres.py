@@ -16,7 +16,7 @@ from outlive.model.events import Payload
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.stores.postgres import PostgresStore
-from outlive.stores.postgres.connections import CommitUnknown, parse
+from outlive.stores.postgres.connections import parse
 from outlive.testing.conformance.world import FLOW, completed, hook, new_run, step
 
 W1, W2 = WorkerId("w1"), WorkerId("w2")
@@ -241,10 +241,6 @@ def cut_after_commit(monkeypatch: pytest.MonkeyPatch, *, happens: bool) -> None:
         raise ConnectionResetError("cut")
 
     monkeypatch.setattr(asyncpg.Connection, "execute", cut)
-
-
-async def test_who_can_not_be_asked_whether_it_happened_is_said_to_be_unavailable() -> None:
-    assert issubclass(CommitUnknown, StoreUnavailable)
 
 
 async def test_connections_that_the_server_ends_are_replaced(store: PostgresStore, other: asyncpg.Connection) -> None:

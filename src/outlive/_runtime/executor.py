@@ -6,10 +6,11 @@ import asyncio
 import contextvars
 import functools
 import inspect
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from outlive._runtime.streaming import Streams
 
 T = TypeVar("T")
+
+LOOK_AGAIN: Final = 0.02
+"""Seconds between two looks whether the lease stands."""
 
 
 class Returned(Struct, frozen=True):
@@ -206,6 +210,7 @@ class Executor:
         cancel_grace: float,
         max_async: int,
         threads: int,
+        leased: Callable[[], bool] = lambda: True,
     ) -> None:
         self._registry = registry
         self.codec: Codec = codec
@@ -216,6 +221,8 @@ class Executor:
         self._queue: deque[Attempt] = deque()
         self._pool: ThreadPool | None = None
         self._threads = threads
+        self._leased = leased
+        """Whether the runs of this worker are surely its own still: an attempt begins only then."""
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._running: set[Attempt] = set()
         self._quiet: list[asyncio.Future[None]] = []
@@ -289,6 +296,8 @@ class Executor:
     async def _run(self, attempt: Attempt, coroutine: Coroutine[Any, Any, Any]) -> None:
         """The task of an attempt: whatever the step does, it ends with an ending."""
         try:
+            while not self._leased():  # this process was stopped for long: it may have lost everything and not know yet
+                await asyncio.sleep(LOOK_AGAIN)
             ending = self._returned(attempt, await coroutine)
         except GeneratorExit:  # the loop is gone, and with it whoever waits
             raise
@@ -297,6 +306,7 @@ class Executor:
             raise
         except BaseException as error:  # whatever a step raises is an answer; `SystemExit` can't end the process (R12)
             ending = self._interrupted(attempt, error)
+        coroutine.close()  # in case it never began
         self._end(attempt, ending)
 
     def _end(self, attempt: Attempt, ending: Ending) -> None:
@@ -330,6 +340,8 @@ class Executor:
         def call() -> None:
             self._tell(self._thread_began, attempt)
             try:
+                while not self._leased():  # as in _run
+                    time.sleep(LOOK_AGAIN)
                 args, kwargs = self._arguments(attempt, step)
                 ending = self._returned(attempt, context.run(step.fn, *args, **kwargs))
             except StepAbandoned:

@@ -26,10 +26,19 @@ class Heartbeat:
         self._stop = threading.Event()
         self._now = threading.Event()
         self._thread: threading.Thread | None = None
+        self._good_until = 0.0
+
+    def stands(self) -> bool:
+        """Whether the lease surely stands: nothing should begin after it has ended, however long this process was stopped.
+
+        A quarter is held back, since a renewal may be left out for so long after a commit.
+        """
+        return self._clock.now() < self._good_until - self._lease / 4
 
     def start(self, worker: WorkerId) -> None:
         self._stop = threading.Event()
         self._now = threading.Event()
+        self._good_until = self._clock.now() + self._lease
         self._thread = threading.Thread(
             target=self._beat, args=(worker, self._stop, self._now), name="outlive-heartbeat", daemon=True
         )
@@ -44,8 +53,6 @@ class Heartbeat:
         self._now.set()
 
     def _beat(self, worker: WorkerId, stop: threading.Event, now: threading.Event) -> None:
-        # measured from the moment a renewal was sent: a slow answer must not make the lease look longer than it is (B10)
-        good_until = self._clock.now() + self._lease
         while True:
             now.wait(min(self._lease / 4, LONGEST_REST))
             now.clear()
@@ -55,10 +62,11 @@ class Heartbeat:
             try:
                 stands = self._store.renew_now(worker)
             except StoreError:
-                stands = self._clock.now() < good_until  # unknown until the lease must have ended (B9)
+                stands = self._clock.now() < self._good_until  # unknown until the lease must have ended (B9)
             else:
-                if stands:
-                    good_until = sent + self._lease
+                if stands and not stop.is_set():
+                    # from the moment it was sent: a slow answer must not make the lease look longer than it is (B10)
+                    self._good_until = sent + self._lease
             if not stands and not stop.is_set():
                 try:
                     self._loop.call_soon_threadsafe(self._on_lost)

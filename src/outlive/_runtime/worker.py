@@ -109,6 +109,7 @@ class Worker:
             cancel_grace=options.cancel_grace,
             max_async=options.max_steps,
             threads=options.max_threads,
+            leased=lambda: self._heartbeat.stands(),
         )
         self._store = store
         self._registry = registry

@@ -39,7 +39,7 @@ MOST_TRIES: Final = 50
 log: Final = logging.getLogger("outlive.stores.postgres")
 
 
-class CommitUnknown(StoreUnavailable):
+class CommitUnknown(Exception):
     """COMMIT was sent and not answered: it may have happened."""
 
 
@@ -128,19 +128,32 @@ class Connections:
         return await connect(self._dsn, pooled=self.pooled)
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Connection, None]:
-        """All that is written inside, or nothing."""
+    async def stamped(self) -> AsyncGenerator[Connection, None]:
+        """A transaction whose end its caller can read back.
+
+        Raises:
+            CommitUnknown: It may have happened.
+        """
         async with self.use() as connection, begun(connection):
             yield connection
 
     @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection, None]:
+        """All that is written inside, or nothing; it may be repeated."""
+        try:
+            async with self.stamped() as connection:
+                yield connection
+        except CommitUnknown as error:
+            raise StoreUnavailable(str(error)) from error
+
+    @contextlib.asynccontextmanager
     async def single(self) -> AsyncGenerator[Connection, None]:
         """For statements that stand alone."""
-        async with self.use() as connection:
-            if self.pooled:  # between the parts of one statement the pooler might change the server
-                async with begun(connection):
-                    yield connection
-            else:
+        if self.pooled:  # between the parts of one statement the pooler might change the server
+            async with self.transaction() as connection:
+                yield connection
+        else:
+            async with self.use() as connection:
                 yield connection
 
 

@@ -95,7 +95,7 @@ class Writer:
         """
         transaction: _Transaction | None = None
         try:
-            async with self._connections.transaction() as connection:
+            async with self._connections.stamped() as connection:
                 transaction = _Transaction(connection, self._sql, self._fixed(), self._clock)
                 yield transaction
         except CommitUnknown as error:
@@ -110,7 +110,7 @@ class Writer:
             try:
                 async with self._connections.transaction() as connection:
                     found = await connection.fetchval(self._sql[stamp.statement], stamp.whose)
-            except (StoreError, CommitUnknown):
+            except StoreError:
                 await asyncio.sleep(READ_BACK_PAUSE)
             else:
                 return found is not None and found >= stamp.number
