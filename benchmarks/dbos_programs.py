@@ -15,9 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dbos import DBOS, Queue, SetWorkflowID
-
-queue = Queue("benchmark")
+from dbos import DBOS, SetWorkflowID
 
 WITH_BYTECODE = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
@@ -112,6 +110,8 @@ async def tells_when_it_begins() -> float:
 
 
 async def enqueue(size: int) -> dict[str, float]:
+    queue = await DBOS.register_queue_async("benchmark")
+    await asyncio.sleep(2)  # until it is listened to
     taken: list[float] = []
     for _ in range(size):
         await asyncio.sleep(0.05)

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from outlive.errors import ConfigurationError, SchemaVersion, StoreUnavailable
-from outlive.model.entries import Accepted, Committed, Created, Existing, Message, RunCommit
+from outlive.model.entries import Accepted, Committed, Created, Existing, Fenced, Message, RunCommit, Terminate
 from outlive.model.events import Payload
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId
@@ -225,6 +225,80 @@ async def test_pg5_a_commit_that_was_not_answered_is_read_back(
     cut_after_commit(monkeypatch, happens=True)
     [outcome] = await store.commit(None, [new_run("r-nobody")])
     assert isinstance(outcome, Created)
+
+
+async def test_pg5_an_append_that_was_not_answered_is_read_back(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit that most are goes as one statement, without a BEGIN and a COMMIT."""
+    await store.join(W1, lease=30)
+    await store.commit(W1, [new_run("r1", claim=True), new_run("r2", claim=True)])
+    fetch, seen = asyncpg.Connection.fetch, 0
+
+    def cut(happens: bool) -> None:
+        async def cutting(self: asyncpg.Connection, query: str, *args: object, **kwargs: Any) -> Any:
+            nonlocal seen
+            if query != store._sql["append"]:
+                return await fetch(self, query, *args, **kwargs)
+            seen += 1
+            if happens:
+                await fetch(self, query, *args, **kwargs)
+            self.terminate()
+            raise ConnectionResetError("cut")
+
+        monkeypatch.setattr(asyncpg.Connection, "fetch", cutting)
+
+    def entries(seq: int) -> list[RunCommit]:
+        return [RunCommit(run=RunId(run), link=1, epoch=1, seq=seq, proposals=(step(seq),)) for run in ("r1", "r2")]
+
+    cut(happens=not request_pooled(store))
+    outcomes = await store.commit(W1, entries(2))
+    monkeypatch.undo()
+    assert all(isinstance(outcome, Committed) and outcome.seq == 3 for outcome in outcomes)
+    for outcome in outcomes:
+        assert isinstance(outcome, Committed)
+        assert outcome.events == tuple(await store.log(outcome_run(outcomes, outcome), 1, after=2))
+    if request_pooled(store):
+        assert seen == 0  # there it is a transaction like all others
+        return
+    cut(happens=False)
+    with pytest.raises(StoreUnavailable):
+        await store.commit(W1, entries(3))
+    monkeypatch.undo()
+    assert seen == 2
+    assert [len(await store.log(RunId(run), 1)) for run in ("r1", "r2")] == [3, 3]
+    outcomes = await store.commit(W1, entries(3))
+    assert all(isinstance(outcome, Committed) for outcome in outcomes)
+    assert await store.audit() == []
+
+
+def request_pooled(store: PostgresStore) -> bool:
+    return store._use().connections.pooled
+
+
+def outcome_run(outcomes: list[Any], outcome: object) -> RunId:
+    return RunId(["r1", "r2"][outcomes.index(outcome)])
+
+
+async def test_b4_an_append_is_fenced_run_by_run_and_by_the_lease(postgres_url: str) -> None:
+    async with opened(postgres_url) as first, opened(postgres_url) as second:
+        await first.join(W1, lease=30)
+        await first.commit(W1, [new_run("r1", claim=True), new_run("r2", claim=True)])
+
+        def entry(run: str, seq: int) -> RunCommit:
+            return RunCommit(run=RunId(run), link=1, epoch=1, seq=seq, proposals=(step(seq),))
+
+        await first.commit(W1, [entry("r1", 2), entry("r2", 2)])
+        await second.commit(None, [Terminate(run=RunId("r1"), reason="enough")])
+        fenced, done = await first.commit(W1, [entry("r1", 3), entry("r2", 3)])
+        assert isinstance(fenced, Fenced) and isinstance(done, Committed)
+        await first.expire(W1)
+        assert await first.commit(W1, [entry("r2", 4)]) == [Fenced()]
+        assert len(await first.log(RunId("r2"), 1)) == 4
+        await second.join(W2, lease=30)
+        await second.claim(W2, limit=5, workflows=[FLOW], fingerprint="f", suspects=1)
+        assert await first.commit(W1, [entry("r2", 4)]) == [Fenced()]
+        assert await first.audit() == []
 
 
 def cut_after_commit(monkeypatch: pytest.MonkeyPatch, *, happens: bool) -> None:

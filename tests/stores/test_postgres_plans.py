@@ -72,6 +72,8 @@ STATEMENTS: dict[str, tuple[Any, ...]] = {
     "written_streams": (RUNS, ONES, ONES),
     "events_at": (RUNS, ONES, ONES),
     "advance_runs": (RUNS, ONES, FLOATS, NO, ONES, NO, TEXTS),
+    "append": ("w1", None, RUNS, ONES, ONES, ONES, ONES, NO, ONES, NO, TEXTS, RUNS, ONES, TEXTS),
+    "appended": (RUNS, ONES, ONES),
     "update_runs": (
         RUNS, ONES, TEXTS, TEXTS, ONES, FLOATS, ONES, TEXTS, FLOATS, ONES, NO, NO, NO, TEXTS, TEXTS, FLOATS, TEXTS, TEXTS, TEXTS,
     ),

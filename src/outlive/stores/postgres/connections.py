@@ -25,7 +25,7 @@ _BEGIN: Final = (
     "SET LOCAL idle_in_transaction_session_timeout = '10s'"
 )
 _AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-_LOST: Final = (
+LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # the server is shutting down, or somebody has ended this connection
     asyncpg.InterfaceError,
@@ -97,7 +97,7 @@ class Connections:
             try:
                 yield connection
                 kept = True
-            except _LOST as error:
+            except LOST as error:
                 self._doubt_all()
                 raise translated(error) from error
             except (asyncpg.PostgresError, UnicodeError, OverflowError) as error:  # or a value that can't be sent
@@ -170,14 +170,14 @@ async def begun(connection: Connection) -> AsyncGenerator[None, None]:
         raise  # the connection is thrown away, and the server rolls back
     except BaseException:
         if not connection.is_closed():
-            with contextlib.suppress(asyncpg.PostgresError, *_LOST):
+            with contextlib.suppress(asyncpg.PostgresError, *LOST):
                 await connection.execute("ROLLBACK")
         raise
     try:
         await connection.execute("COMMIT")
     except _AGAIN:
         raise
-    except (asyncpg.PostgresError, *_LOST) as error:
+    except (asyncpg.PostgresError, *LOST) as error:
         raise CommitUnknown(f"PostgreSQL did not answer a commit ({type(error).__name__}: {error})") from error
 
 
@@ -202,7 +202,7 @@ async def connect(dsn: str, *, pooled: bool) -> Connection:
         ) from error
     except asyncpg.InvalidCatalogNameError as error:
         raise ConfigurationError(f"{error}; create it with `createdb`, or name another one in the url") from error
-    except (asyncpg.PostgresError, *_LOST) as error:
+    except (asyncpg.PostgresError, *LOST) as error:
         raise translated(error) from error
     else:
         return connection

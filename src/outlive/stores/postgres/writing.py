@@ -20,8 +20,11 @@ from outlive.errors import LeaseLost, StoreError, StoreUnavailable
 from outlive.model.carry import Carrier
 from outlive.model.entries import Claimed, Claims, Entry, Outcome, Rejected
 from outlive.model.ids import RunId, WorkerId
+from outlive.model.rows import RunRow
+from outlive.stores.postgres.appending import Append, OwnedRows, as_append
 from outlive.stores.postgres.clock import ServerClock
 from outlive.stores.postgres.connections import (
+    LOST,
     MOST_TRIES,
     Again,
     CommitUnknown,
@@ -83,6 +86,7 @@ class Writer:
         self._fixed = fixed
         self._clock = clock
         self._store = uuid.uuid4().hex
+        self._owned = OwnedRows()
 
     # --- transactions ---
 
@@ -133,19 +137,22 @@ class Writer:
     async def commit(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
         try:
             return await self._batch(worker, entries)
-        except _Refused:
+        except _Refused as error:
             if len(entries) == 1:
-                raise
+                log.exception("refused: %s", type(entries[0]).__name__)
+                return [Rejected(f"it can't be written: {error}")]
+        except BaseException:
+            self._owned.doubt()
+            raise
         outcomes: list[Outcome] = []
         for entry in entries:  # at least one can't be written: each goes alone
-            try:
-                outcomes += await self._batch(worker, [entry])
-            except _Refused as error:
-                log.exception("refused: %s", type(entry).__name__)
-                outcomes.append(Rejected(f"it can't be written: {error}"))
+            outcomes += await self.commit(worker, [entry])
         return outcomes
 
     async def _batch(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
+        append = None if self._connections.pooled else as_append(worker, entries, self._owned)
+        if append is not None and (done := await self._append(append)) is not None:
+            return done
         needs = await self._learn(entries)
 
         async def once() -> list[Outcome]:
@@ -154,6 +161,7 @@ class Writer:
                 outcomes = await transaction.carry(entries, needs, worker=worker, leased=leased)
                 if not leased:
                     await transaction.stamp_store(self._store)
+            self._remember(transaction, worker)
             return outcomes
 
         try:
@@ -162,6 +170,35 @@ class Writer:
             if isinstance(error.__cause__, _ENTRY_ERRORS):
                 raise _Refused(str(error.__cause__)) from error
             raise
+
+    async def _append(self, append: Append) -> list[Outcome] | None:
+        """None: nothing was written, and the batch takes the way of all others."""
+        expected = self._owned.commits(append.worker)
+        assert expected is not None, "an append is numbered"
+        try:
+            async with self._connections.use() as connection:
+                commits, times = await append.execute(connection, self._sql, self._fixed(), self._clock)
+        except StoreError as error:
+            if meets_others(error) or isinstance(error.__cause__, _ENTRY_ERRORS):
+                return None
+            if not isinstance(error.__cause__, LOST):
+                raise
+            if not await self._committed(Stamp("stamped_commit", append.worker, expected + 1)):
+                raise
+            log.warning("a commit was not answered (%s), but it is there", error)
+            async with self._connections.single() as connection:
+                commits, times = expected + 1, await append.read_back(connection, self._sql)
+        if commits is None:
+            return None  # the lease has ended
+        self._owned.count(append.worker, commits)
+        return append.settle(times, self._owned)
+
+    def _remember(self, transaction: _Transaction, worker: WorkerId | None) -> None:
+        """What a transaction has left behind."""
+        self._owned.keep(transaction.left, worker)
+        stamp = transaction.stamp
+        if worker is not None and stamp is not None and stamp.statement == "stamped_commit":
+            self._owned.count(worker, stamp.number)
 
     async def _learn(self, entries: Sequence[Entry]) -> set[Facet]:
         """What to load and lock. Which runs hold a token or watch another is read before anything is locked."""
@@ -199,6 +236,7 @@ class Writer:
             await transaction.sweep(worker)
             claimed = await transaction.take(worker, await transaction.due(due))
             next_due = await transaction.next_due(due)
+        self._remember(transaction, worker)
         return Claims(runs=tuple(claimed), next_due=next_due)
 
     async def leave(self, worker: WorkerId) -> None:
@@ -225,6 +263,8 @@ class _Transaction:
         self._loaded = Loaded()
         self._now = 0.0
         self.stamp: Stamp | None = None
+        self.left: list[RunRow] = []
+        """Rows as this transaction leaves them."""
 
     async def lease(self, worker: WorkerId | None, what: str) -> bool:
         """Renew the lease in this transaction, if it stands; and read the clock."""
@@ -262,7 +302,12 @@ class _Transaction:
                 rejected |= refused
             else:
                 await flush(self._connection, self._sql, rows)
+                self._leave(rows)
                 return outcomes
+
+    def _leave(self, rows: StagedRows) -> None:
+        there = {run: row for run, row in self._loaded.runs.items() if row is not None}
+        self.left = list((there | rows.runs).values())
 
     # --- claims ---
 
@@ -303,6 +348,7 @@ class _Transaction:
         carrier = Carrier(rows, worker=worker, leased=True, now=loader.now)
         claimed = [carrier.claim(run) for run in runs]
         await flush(self._connection, self._sql, rows)
+        self._leave(rows)
         return claimed
 
     async def next_due(self, due: Due) -> float | None:
