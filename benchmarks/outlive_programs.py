@@ -116,6 +116,30 @@ async def timers(engine: Engine, size: int) -> Figures:
     return {"value": max(await asyncio.gather(*(lateness() for _ in range(size))))}
 
 
+async def pinned(engine: Engine, size: int) -> Figures:
+    """Steps a second beside a transaction that has been open for ``size`` seconds, as a part of those without it."""
+    import asyncpg
+
+    async def for_a_while(seconds: float) -> float:
+        done, begun = 0, time.perf_counter()
+        while time.perf_counter() - begun < seconds:
+            await runs(engine, 200)
+            done += 1_000
+        return done / (time.perf_counter() - begun)
+
+    await for_a_while(size / 6)
+    base = await for_a_while(size / 3)
+    connection = await asyncpg.connect(engine.url)
+    transaction = connection.transaction(isolation="repeatable_read")
+    await transaction.start()
+    await connection.fetch("SELECT 1")
+    await for_a_while(size * 2 / 3)
+    beside = await for_a_while(size / 3)
+    await transaction.rollback()
+    await connection.close()
+    return {"value": beside / base}
+
+
 async def races(engine: Engine, size: int) -> Figures:
     begun = time.perf_counter()
     handles = await asyncio.gather(*(engine.start(race_a_day, number) for number in range(size)))
@@ -247,6 +271,7 @@ PROGRAMS: dict[str, Callable[[Engine, int], Coroutine[Any, Any, Figures]]] = {
     "hook": hook,
     "timers": timers,
     "races": races,
+    "pinned": pinned,
     "sleepers": sleepers,
     "replay": replay,
     "imports": imports,

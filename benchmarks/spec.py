@@ -82,6 +82,8 @@ ON_POSTGRES: Final = (
     Workload(name="start elsewhere to begin, p50", program="enqueue", size=100, quick=5, dbos=30, unit="ms", target=20),
     Workload(name="hook to result, p50", program="hook", size=200, quick=5, dbos=50, unit="ms", target=10, base="commit"),
     Workload(name="{size} timers of 5 s, the last is late", program="timers", size=2_000, quick=5, dbos=500, unit="s", target=0.6),
+    Workload(name="throughput beside a transaction of {size} s", program="pinned", size=60, quick=3, dbos=None, unit="of base", target=0.5,
+             higher=True),
     Workload(name="cold replay of {size} events", program="replay", size=10_000, quick=50, dbos=None, unit="events/s", target=30_000, higher=True),
     Workload(name="{size} sleeping runs, wake one", program="sleepers", size=10_000, quick=20, dbos=None, unit="ms", target=50, part="wake"),
 )

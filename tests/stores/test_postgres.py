@@ -15,7 +15,7 @@ from outlive.model.entries import Accepted, Committed, Created, Existing, Fenced
 from outlive.model.events import Payload
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId
-from outlive.stores.postgres import PostgresStore
+from outlive.stores.postgres import PostgresStore, writing
 from outlive.stores.postgres.connections import parse
 from outlive.testing.conformance.world import FLOW, completed, hook, new_run, step
 
@@ -339,6 +339,25 @@ async def test_no_error_tells_the_password() -> None:
     with pytest.raises(StoreUnavailable) as caught:
         await PostgresStore("postgresql://nobody:secret@127.0.0.1:1/none").open()
     assert "secret" not in str(caught.value) and "secret" not in repr(caught.value.__cause__)
+
+
+async def test_pg2_a_long_transaction_is_named(
+    store: PostgresStore, other: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(writing, "LONG", 0.05)
+    store._use().writer._look_at = 0.0
+    await store.join(W1, lease=30)
+    transaction = other.transaction(isolation="repeatable_read")
+    await transaction.start()
+    pid = await other.fetchval("SELECT pg_backend_pid()")
+    await asyncio.sleep(0.1)
+    kwargs: dict[str, Any] = {"limit": 5, "workflows": [FLOW], "fingerprint": "f", "suspects": 1}
+    await store.claim(W1, **kwargs)
+    told = [record.getMessage() for record in caplog.records if f"process {pid}" in record.getMessage()]
+    assert len(told) == 1 and "pg_terminate_backend" in told[0]
+    await store.claim(W1, **kwargs)
+    assert len([r for r in caplog.records if f"process {pid}" in r.getMessage()]) == 1  # now and then, not always
+    await transaction.rollback()
 
 
 # --- schemas -------------------------------------------------------------------------------------------------------------

@@ -180,6 +180,16 @@ async def test_no_statement_is_forgotten() -> None:
     sql = Statements("outlive")
     inserts = {name for name in sql._texts if sql[name].startswith("INSERT") or name in ("join", "hash_seed")}
     house = {"audit_ids", "audit_strays", "audit_watches", "run", "workers", "prune", "tidy", "clock", "message_ids"}
-    rare = {"lock_dead", "lock_worker", "leave", "expire", "api_key", "api_keys", "revoke_api_key", "use_api_key"}
+    rare = {
+        "long_transactions",
+        "lock_dead",
+        "lock_worker",
+        "leave",
+        "expire",
+        "api_key",
+        "api_keys",
+        "revoke_api_key",
+        "use_api_key",
+    }
     stamps = {"stamped_store", "stamped_commit", "stamped_claim"}
     assert set(sql._texts) - inserts - house - rare - stamps == set(STATEMENTS)

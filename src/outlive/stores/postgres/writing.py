@@ -40,6 +40,8 @@ from outlive.stores.postgres.statements import Statements
 
 _T = TypeVar("_T")
 
+LONG: Final = 60.0
+LOOK_EVERY: Final = 30.0
 READ_BACK_TRIES: Final = 5
 READ_BACK_PAUSE: Final = 1.0
 
@@ -87,6 +89,7 @@ class Writer:
         self._clock = clock
         self._store = uuid.uuid4().hex
         self._owned = OwnedRows()
+        self._look_at = time.monotonic() + LOOK_EVERY
 
     # --- transactions ---
 
@@ -214,6 +217,7 @@ class Writer:
     # --- claims ---
 
     async def claim(self, worker: WorkerId, due: Due) -> Claims:
+        await self._look_for_long_transactions()
         async with self._connections.single() as connection:
             statement = "look" if due.root is None else "look_under"
             values = [worker, due.workflows, due.fingerprint, self._fixed(), due.suspects > 0]
@@ -228,6 +232,23 @@ class Writer:
         if not (dead or some_due or some_parked):
             return Claims(runs=(), next_due=next_due)
         return await self._tried(lambda: self._claim(worker, due))
+
+    async def _look_for_long_transactions(self) -> None:
+        """Warn of them, now and then: while one is open no dead row is cleared away, and every claim walks past them."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_EVERY
+        async with self._connections.single() as connection:
+            for pid, user, program, seconds in await connection.fetch(self._sql["long_transactions"], LONG):
+                log.warning(
+                    "a transaction of %s has been open for %d s (process %d, user %s): PostgreSQL can't clear away old rows "
+                    "until it ends, and everything slows down; end it, or SELECT pg_terminate_backend(%d)",
+                    program or "a program without a name",
+                    seconds,
+                    pid,
+                    user,
+                    pid,
+                )
 
     async def _claim(self, worker: WorkerId, due: Due) -> Claims:
         async with self._transaction() as transaction:
