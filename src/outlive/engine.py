@@ -31,7 +31,7 @@ from outlive._core.streams import Writable, check_name
 from outlive._core.webhooks import Webhook, WebhookRequest, WebhookUrl
 from outlive._runtime import versions
 from outlive._runtime.location import default_url
-from outlive.errors import ConfigurationError, RunNotFound, RunParked, StoreCorrupt
+from outlive.errors import ConfigurationError, NonDeterminismError, RunNotFound, RunParked, StoreCorrupt
 from outlive.handles import HookHandle, HookInfo, Run, RunEvent, RunInfo, ambient, default
 from outlive.model import entries as en
 from outlive.model import events as ev
@@ -48,6 +48,7 @@ from outlive.views import masked
 if TYPE_CHECKING:
     from outlive._runtime.journal import Journal
     from outlive._runtime.notices import Notices
+    from outlive._runtime.transactions import Begin
     from outlive._runtime.worker import Worker, WorkerOptions
 
 P = ParamSpec("P")
@@ -83,6 +84,8 @@ class Engine:
         shutdown_grace: Seconds that running steps get to end when the engine closes.
         store: An open store of your own, instead of ``url``.
         only: Work on this run and its descendants alone.
+        transactions: How steps with ``transaction=True`` begin a transaction: gives an async context manager that gives the connection and
+            commits at its end, such as ``pool.connection`` of psycopg or ``async_sessionmaker(...).begin``. It must be the store's database.
         on_hopeless: Called, in a thread, when a body blocks this process and can't be stopped; the lease is let go then. A process that
             is nothing but a worker should end itself here.
     """
@@ -101,6 +104,7 @@ class Engine:
         clock: Clock | None = None,
         store: Store | None = None,
         only: str | None = None,
+        transactions: Begin | None = None,
         on_hopeless: Callable[[], None] = lambda: None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
@@ -113,6 +117,7 @@ class Engine:
         self.base_url: str = _base_url(base_url or os.environ.get("OUTLIVE_BASE_URL") or DEFAULT_BASE_URL)
         self._options = options
         self._works = worker
+        self._transactions = transactions
         self._on_hopeless = on_hopeless
         self._only = RunId(only) if only is not None else None
         self._given = store
@@ -161,6 +166,7 @@ class Engine:
                 on_news=self._news,
                 base_url=self.base_url,
                 root=self._only,
+                transactions=self._transactions,
             )
             await self._worker.open()
         self._notices = Notices(
@@ -244,8 +250,41 @@ class Engine:
             return others.start_child(machine, workflow, args, kwargs)
         return self._start(workflow, args, kwargs)
 
+    def on(self, connection: object) -> Guest:
+        """Start runs in a transaction of yours, on its ``connection``: they exist if and when that commits.
+
+            async with pool.connection() as connection:
+                await connection.execute("INSERT INTO orders ...")
+                run = await engine.on(connection).start(fulfil, order)
+
+        It must be a transaction in the store's database, on PostgreSQL. A worker finds the run within a second of the commit.
+        """
+        return Guest(self, connection)
+
     async def _start(self, workflow: Workflow[Any, R], args: tuple[object, ...], kwargs: dict[str, object]) -> Run[R]:
         journal = self.journal
+        new = self._new_run(workflow, args, kwargs)
+        outcome = await journal.request(new, then=self._was_created)
+        return self._started(new.id, outcome)
+
+    async def start_on(
+        self, connection: object, workflow: Workflow[Any, R], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Run[R]:
+        new = msgspec.structs.replace(self._new_run(workflow, args, kwargs), claim=False)
+        return self._started(new.id, await self.store.create_on(connection, new))
+
+    def _started(self, run: RunId, outcome: en.Outcome) -> Run[Any]:
+        match outcome:
+            case en.Created() | en.Existing(same=True):
+                return Run(run, self)
+            case en.Existing():
+                raise outcomes.conflict(run)
+            case en.Rejected(reason=reason):
+                raise StoreCorrupt(f"run {run} could not be written: {reason}")
+            case _:
+                raise AssertionError(f"{outcome} is not the outcome of a new run")
+
+    def _new_run(self, workflow: Workflow[Any, Any], args: tuple[object, ...], kwargs: dict[str, object]) -> en.NewRun:
         if not isinstance(cast("object", workflow), Workflow):  # whoever checks no types
             raise TypeError(f"{workflow!r} is not a workflow; decorate it with @workflow")
         encoded = self.codec.encode(workflow.binder.bind(args, kwargs), what=workflow.name)
@@ -262,19 +301,9 @@ class Engine:
             and self.registry.workflows.get(workflow.name) is not None
             and (self._only is None or self._only == run)
         )
-        new = versions.new_run(
+        return versions.new_run(
             id=run, workflow=workflow.name, input=Raw(encoded), digest=mark, tags=workflow.tags, claim=claim
         )
-        outcome = await journal.request(new, then=self._was_created)
-        match outcome:
-            case en.Created() | en.Existing(same=True):
-                return Run(run, self)
-            case en.Existing():
-                raise outcomes.conflict(run)
-            case en.Rejected(reason=reason):
-                raise StoreCorrupt(f"run {run} could not be written: {reason}")
-            case _:
-                raise AssertionError(f"{outcome} is not the outcome of a new run")
 
     def _was_created(self, outcome: en.Outcome) -> None:
         if self._worker is not None:
@@ -555,6 +584,25 @@ class Engine:
     def _run_left(self, run: RunId, outcome: ev.RunOutcome | None = None) -> None:
         if self._notices is not None:
             self._notices.tell(run, outcome)
+
+
+class Guest:
+    """An engine as it is inside a transaction of somebody else's; see :meth:`Engine.on`."""
+
+    def __init__(self, engine: Engine, connection: object) -> None:
+        self._engine = engine
+        self._connection = connection
+
+    def start(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, None, Run[R]]:
+        """Start a run, if the transaction commits; as :meth:`Engine.start` otherwise.
+
+        Raises:
+            ConfigurationError: The store is not on PostgreSQL, or the connection is none that can be used.
+            RunConflict: The id belongs to a run of another workflow or input.
+        """
+        if current() is not None:
+            raise NonDeterminismError("a workflow body holds no connection; start the run in a step, or without one")
+        return self._engine.start_on(self._connection, workflow, args, kwargs)
 
 
 def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) -> Store:

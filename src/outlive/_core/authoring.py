@@ -100,6 +100,7 @@ class Step(Generic[P, R]):
         retry_delay: Duration | None = None,
         timeout: Duration | None = None,
         at_most_once: bool | None = None,
+        transaction: bool | None = None,
     ) -> Step[P, R]:
         """The same step with other options for one call; what is left out stays."""
         options = _options(
@@ -107,6 +108,7 @@ class Step(Generic[P, R]):
             retry_delay=retry_delay,
             timeout=timeout,
             at_most_once=at_most_once,
+            transaction=transaction,
             base=self.step_options,
         )
         return Step(self.fn, name=self.name, options=options, binder=self.binder, bound=self._bound)
@@ -182,6 +184,7 @@ def _options(
     retry_delay: Duration | None,
     timeout: Duration | None,
     at_most_once: bool | None,
+    transaction: bool | None,
     base: StepOptions,
 ) -> StepOptions:
     if max_retries is not None and max_retries < 0:
@@ -189,6 +192,9 @@ def _options(
     if at_most_once and max_retries:
         raise ValueError("a step that runs at most once can't be retried; leave max_retries out")
     once = base.at_most_once if at_most_once is None else at_most_once
+    transacts = base.transaction if transaction is None else transaction
+    if once and transacts:
+        raise ValueError("a step in a transaction is done exactly once; leave at_most_once out")
     retries = base.retry.max_retries if max_retries is None else max_retries
     return StepOptions(
         retry=RetryPolicy(
@@ -197,6 +203,7 @@ def _options(
         ),
         timeout=base.timeout if timeout is None else seconds(timeout),
         at_most_once=once,
+        transaction=transacts,
     )
 
 
@@ -221,6 +228,7 @@ def step(
     retry_delay: Duration | None = None,
     timeout: Duration | None = None,
     at_most_once: bool = False,
+    transaction: bool = False,
 ) -> StepDecorator: ...
 def step(
     fn: Callable[..., Any] | None = None,
@@ -231,6 +239,7 @@ def step(
     retry_delay: Duration | None = None,
     timeout: Duration | None = None,
     at_most_once: bool = False,
+    transaction: bool = False,
 ) -> Step[..., Any] | StepDecorator:
     """Mark a function as a step: work whose result is recorded once.
 
@@ -243,6 +252,8 @@ def step(
         retry_delay: Pause between attempts; unset it doubles from 1 s, with jitter.
         timeout: Limit of one attempt, from its start.
         at_most_once: Record the start before the call; after a crash in between raise ``StepInterrupted`` instead of running again.
+        transaction: Run it in a transaction of your own database, which commits its effect and its recorded result together: it is done
+            exactly once. For an ``async def``, on PostgreSQL; see :func:`get_connection` and ``docs/transactions.md``.
     """
     decorate = StepDecorator(
         name,
@@ -251,6 +262,7 @@ def step(
             retry_delay=retry_delay,
             timeout=timeout,
             at_most_once=at_most_once,
+            transaction=transaction,
             base=StepOptions(),
         ),
     )
@@ -271,6 +283,8 @@ class StepDecorator:
     def __call__(self, fn: Callable[P, R], /) -> Step[P, R]: ...
     def __call__(self, fn: Callable[..., Any], /) -> Step[..., Any]:
         _refuse_generators(fn, "step")
+        if self._options.transaction and not inspect.iscoroutinefunction(fn):
+            raise TypeError(f"{fn.__qualname__} is not async; a step in a transaction is an async def")
         made: Step[..., Any] = Step(fn, name=self._name or stable_name(fn), options=self._options, binder=Binder(fn))
         self._registry.steps.add(made)
         self._registry.reach(fn)

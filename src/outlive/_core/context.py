@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 
 from msgspec import Struct
 from typing_extensions import override
@@ -21,6 +21,8 @@ from outlive._core.signals import ContinueAsNew
 from outlive.errors import NotInWorkflow
 from outlive.model.commands import EmitLog
 from outlive.model.ids import RunId, StepId
+
+T = TypeVar("T")
 
 
 def current() -> Machine | None:
@@ -43,6 +45,29 @@ def required(what: str) -> Machine:
     if machine is None:
         raise NotInWorkflow(f"{what} has a meaning only inside a workflow body")
     return machine
+
+
+step_connection: ContextVar[Any] = ContextVar("outlive_connection")
+
+
+def get_connection(type: type[T] | None = None) -> T:
+    """In a step with ``transaction=True``: the connection, or session, whose transaction commits together with the step's result.
+
+    Args:
+        type: What it is, for the type checker; it is not converted.
+
+    Raises:
+        NotInWorkflow: There is no such transaction here.
+    """
+    found = step_connection.get(None)
+    if found is None:
+        raise NotInWorkflow(
+            "get_connection() has a meaning only inside a step with transaction=True that a workflow calls, on an engine that was given "
+            "transactions=..."
+        )
+    if type is not None and not isinstance(found, type):
+        raise TypeError(f"the connection is a {found.__class__.__qualname__}, not a {type.__qualname__}")
+    return cast("T", found)
 
 
 def now() -> datetime:

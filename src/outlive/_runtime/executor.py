@@ -22,6 +22,7 @@ from outlive._core.registry import Registry
 from outlive._core.streams import PROGRESS_EVERY, step_sink
 from outlive._runtime.streaming import OVER
 from outlive._runtime.threads import Job, StepAbandoned, ThreadPool
+from outlive._runtime.transactions import Hopeless, Recorded, Transactions
 from outlive.errors import (
     FatalError,
     RetryableError,
@@ -36,7 +37,7 @@ from outlive.model.durations import until
 from outlive.model.ids import RunId, StepId, step_id
 from outlive.model.streams import Piece
 from outlive.model.webhooks import Answer
-from outlive.stores.protocol import Clock
+from outlive.stores.protocol import Clock, Fence
 
 if TYPE_CHECKING:
     from outlive._runtime.streaming import Streams
@@ -78,6 +79,11 @@ class Writes(Protocol):
 
     @property
     def streams(self) -> Streams: ...
+
+    @property
+    def fence(self) -> Fence | None:
+        """For what it writes elsewhere; None: its worker has no lease."""
+        ...
 
     async def respond(self, request: str, answer: Answer) -> bool: ...
 
@@ -211,6 +217,7 @@ class Executor:
         max_async: int,
         threads: int,
         leased: Callable[[], bool] = lambda: True,
+        transactions: Transactions | None = None,
     ) -> None:
         self._registry = registry
         self.codec: Codec = codec
@@ -221,6 +228,7 @@ class Executor:
         self._queue: deque[Attempt] = deque()
         self._pool: ThreadPool | None = None
         self._threads = threads
+        self._transactions = transactions
         self._leased = leased
         """Whether the runs of this worker are surely its own still: an attempt begins only then."""
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
@@ -284,7 +292,7 @@ class Executor:
         attempt.began = attempt.started = self._clock.now()
         try:
             args, kwargs = self._arguments(attempt, step)
-            coroutine = step.fn(*args, **kwargs)
+            coroutine = self._coroutine(attempt, step, args, kwargs)
         except (SerializationError, TypeError) as error:  # the recorded arguments do not fit today's function
             self.loop.call_soon(self._end, attempt, self._raised(error, fatal=True))
             return
@@ -292,6 +300,18 @@ class Executor:
         attempt.task = self.loop.create_task(self._run(attempt, coroutine), context=self._context(attempt))
         if attempt.call.options.timeout is not None:
             self._limit(attempt)
+
+    def _coroutine(
+        self, attempt: Attempt, step: Step[..., Any], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Coroutine[Any, Any, Any]:
+        if not attempt.call.options.transaction:
+            coroutine: Coroutine[Any, Any, Any] = step.fn(*args, **kwargs)
+            return coroutine
+        assert self._transactions is not None, "a worker has them"
+        step.binder.spread(step.binder.bind(args, kwargs))  # what does not fit shows now
+        return self._transactions.run(
+            attempt.step_id, attempt.writes.fence, lambda: step.fn(*args, **kwargs), self.codec
+        )
 
     async def _run(self, attempt: Attempt, coroutine: Coroutine[Any, Any, Any]) -> None:
         """The task of an attempt: whatever the step does, it ends with an ending."""
@@ -414,6 +434,8 @@ class Executor:
     # --- from what a step did to what is recorded --------------------------------------------------------------------
 
     def _returned(self, attempt: Attempt, value: object) -> Ending:
+        if isinstance(value, Recorded):
+            return Returned(value.result)
         try:
             return Returned(Raw(self.codec.encode(value, what=f"result of {attempt.call.name}")))
         except SerializationError as error:
@@ -424,6 +446,8 @@ class Executor:
             return Stopped()
         if attempt.timed_out and isinstance(error, asyncio.CancelledError):
             return self._timed_out(attempt)
+        if isinstance(error, Hopeless):
+            return self._raised(error.error, fatal=True)
         if isinstance(error, FatalError):
             return self._raised(error, fatal=True)
         if isinstance(error, RetryableError):

@@ -34,6 +34,7 @@ from outlive.model.commands import CallStep, Command, StartWait
 from outlive.model.ids import RunId, TokenHash
 from outlive.model.streams import streams_of
 from outlive.model.webhooks import Answer
+from outlive.stores.protocol import Fence
 
 log: Final = logging.getLogger("outlive.worker")
 
@@ -392,6 +393,12 @@ class HotRun:
     def counts(self, attempt: Attempt) -> bool:
         """Whether the result of ``attempt`` would be accepted, and so what it writes (executor.Writes)."""
         return not self.dropped and self._steps.counts(attempt)
+
+    @property
+    def fence(self) -> Fence | None:
+        """For what a step records past the journal (executor.Writes)."""
+        worker = self._journal.worker
+        return None if worker is None or self.dropped else Fence(self.run, self.link, self.epoch, worker)
 
     async def respond(self, request: str, answer: Answer) -> bool:
         """A step answers the caller of a webhook."""

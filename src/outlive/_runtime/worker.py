@@ -24,6 +24,7 @@ from outlive._runtime.hotrun import HotRun
 from outlive._runtime.journal import Journal
 from outlive._runtime.revival import Revival
 from outlive._runtime.timers import Timers
+from outlive._runtime.transactions import Begin, Transactions
 from outlive._runtime.watchdog import Watchdog
 from outlive.errors import LeaseLost, StoreError
 from outlive.model import commands as cmd
@@ -91,6 +92,7 @@ class Worker:
         on_news: Callable[[tuple[str, ...]], None] = lambda _about: None,
         base_url: str = "",
         root: RunId | None = None,
+        transactions: Begin | None = None,
     ) -> None:
         self.journal = journal
         self.clock = clock
@@ -110,6 +112,7 @@ class Worker:
             max_async=options.max_steps,
             threads=options.max_threads,
             leased=lambda: self._heartbeat.stands(),
+            transactions=Transactions(store, transactions),
         )
         self._store = store
         self._registry = registry

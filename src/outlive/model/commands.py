@@ -20,6 +20,7 @@ class StepOptions(Struct, frozen=True, gc=False):
     retry: RetryPolicy = RetryPolicy()
     timeout: float | None = None
     at_most_once: bool = False
+    transaction: bool = False
 
 
 class CallStep(Struct, frozen=True):

@@ -7,16 +7,21 @@ all that hangs on it (events, records, wake-ups, tokens, inboxes of others). The
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
-from outlive.model.entries import Claims, Entry, Outcome
+from outlive.model.entries import Claims, Entry, NewRun, Outcome
 from outlive.model.events import Recorded
 from outlive.model.hints import Hint
-from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, KeyRecord, RunRecord, RunStatus, WaitRecord
 from outlive.model.streams import Chunk, StreamRecord
+
+NO_GUESTS: Final = (
+    "a transaction of yours can only hold what Outlive writes where both are in one database; use a store on PostgreSQL, in the database of "
+    "your tables"
+)
 
 
 class Clock(Protocol):
@@ -48,6 +53,15 @@ class Pace(Struct, frozen=True, kw_only=True):
     """Whether it has :meth:`~Store.changed`."""
     read_again: float
     """For those who wait for a run or a stream, though nothing seemed to change."""
+
+
+class Fence(Struct, frozen=True):
+    """Who may write for a run, and which of its lives."""
+
+    run: RunId
+    link: int
+    epoch: int
+    worker: WorkerId
 
 
 class Store(Protocol):
@@ -199,6 +213,21 @@ class Store(Protocol):
 
     async def use_api_key(self, id: str, *, now: float) -> None:
         """Remember, to the minute, when it was used."""
+        ...
+
+    # --- on connections of others ---
+    # Only where the user's own tables may lie beside ours; other stores raise ConfigurationError.
+
+    async def result_of(self, step: StepId, run: RunId) -> Raw | None:
+        """What a transaction has recorded as the result of ``step``; it waits for one that is under way."""
+        ...
+
+    async def leave_result(self, connection: object, step: StepId, fence: Fence, result: Raw) -> bool:
+        """Record the result of ``step`` on ``connection``, in the transaction that is open there. False: it may not be, or is already."""
+        ...
+
+    async def create_on(self, connection: object, new: NewRun) -> Outcome:
+        """Create a run on ``connection``, in the transaction that is open there: it exists if and when that commits."""
         ...
 
     # --- keeping house ---

@@ -37,6 +37,8 @@ async def kill(engine: Engine) -> None:
     if engine in default:
         default.remove(engine)
     await bury(store, worker.id)
+    if engine._given is None:
+        await store.close()
     engine._store = engine._journal = engine._worker = engine._notices = None
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 import msgspec
+from msgspec import Raw
 
-from outlive.errors import LeaseLost
+from outlive.errors import ConfigurationError, LeaseLost
 from outlive.model.audit import Kept, faults, stray
 from outlive.model.carry import Carrier
-from outlive.model.entries import Claims, Entry, Outcome, Rejected
+from outlive.model.entries import Claims, Entry, NewRun, Outcome, Rejected
 from outlive.model.events import Recorded
 from outlive.model.hints import Hint
-from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, KeyRecord, RunRecord, RunStatus, WaitRecord, may_try
 from outlive.model.streams import Chunk, StreamRecord
 from outlive.stores.memory.rows import MemoryRows, RunKept
-from outlive.stores.protocol import Clock, Pace, RunFilter
+from outlive.stores.protocol import NO_GUESTS, Clock, Fence, Pace, RunFilter
 
 _KEY_LIFE = 7 * 86400.0
 
@@ -24,7 +25,7 @@ _KEY_LIFE = 7 * 86400.0
 class MemoryStore:
     """All of the store protocol; several engines may share one."""
 
-    pace = Pace(poll=0.25, look_every=0.03, read_again=1.0)
+    pace: Pace = Pace(poll=0.25, look_every=0.03, read_again=1.0)
     one_clock = True
 
     def __init__(self, *, clock: Clock) -> None:
@@ -219,6 +220,17 @@ class MemoryStore:
     async def use_api_key(self, id: str, *, now: float) -> None:
         if (key := self._rows.api_keys.get(id)) is not None:
             self._rows.api_keys[id] = msgspec.structs.replace(key, used_at=now)
+
+    # --- on connections of others ---
+
+    async def result_of(self, step: StepId, run: RunId) -> Raw | None:  # noqa: ARG002
+        raise ConfigurationError(NO_GUESTS)
+
+    async def leave_result(self, connection: object, step: StepId, fence: Fence, result: Raw) -> bool:  # noqa: ARG002
+        raise ConfigurationError(NO_GUESTS)
+
+    async def create_on(self, connection: object, new: NewRun) -> Outcome:  # noqa: ARG002
+        raise ConfigurationError(NO_GUESTS)
 
     # --- keeping house ---
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Any, Final
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -12,7 +12,7 @@ from outlive.model.ids import RunId
 from outlive.model.inbox import InboxItem
 from outlive.model.rows import RunRow
 from outlive.model.webhooks import encode
-from outlive.stores.postgres.connections import Again, Connection
+from outlive.stores.postgres.connections import Again
 from outlive.stores.postgres.loading import Body
 from outlive.stores.postgres.rows import StagedRows, Writes
 from outlive.stores.postgres.statements import Statements
@@ -21,7 +21,14 @@ _COUNTED: Final = frozenset({"insert_runs", "advance_runs", "update_runs", "put_
 """They answer with a row for each that they wrote; fewer: another transaction was there first."""
 
 
-async def flush(connection: Connection, sql: Statements, rows: StagedRows) -> None:
+class Speaker(Protocol):
+    """A connection, ours or somebody else's."""
+
+    async def fetch(self, query: str, /, *args: object) -> Sequence[Any]: ...
+    async def execute(self, query: str, /, *args: object) -> object: ...
+
+
+async def flush(connection: Speaker, sql: Statements, rows: StagedRows) -> None:
     """Inside the transaction.
 
     Raises:

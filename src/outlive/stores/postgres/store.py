@@ -7,23 +7,26 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
+from msgspec import Raw
+
 from outlive.errors import LeaseLost, UsageError
-from outlive.model.entries import Claims, Entry, Outcome
+from outlive.model.entries import Claims, Entry, NewRun, Outcome
 from outlive.model.events import Recorded
 from outlive.model.hints import Hint
-from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
 from outlive.model.streams import Chunk, StreamRecord
 from outlive.stores.postgres import housekeeping
 from outlive.stores.postgres.beating import Beat
 from outlive.stores.postgres.clock import ServerClock
 from outlive.stores.postgres.connections import Connections, parse
+from outlive.stores.postgres.guests import Guest, create_on
 from outlive.stores.postgres.hints import Hints
 from outlive.stores.postgres.migrating import migrate
 from outlive.stores.postgres.reading import Reader
 from outlive.stores.postgres.statements import Statements
 from outlive.stores.postgres.writing import Due, Writer
-from outlive.stores.protocol import Clock, Pace, RunFilter
+from outlive.stores.protocol import Clock, Fence, Pace, RunFilter
 
 MOST_CONNECTIONS: Final = 8
 
@@ -213,6 +216,24 @@ class PostgresStore:
     async def use_api_key(self, id: str, *, now: float) -> None:
         async with self._use().connections.single() as connection:
             await connection.execute(self._sql["use_api_key"], id, now)
+
+    # --- on connections of others ---
+
+    async def result_of(self, step: StepId, run: RunId) -> Raw | None:
+        async with self._use().connections.transaction() as connection:
+            await connection.execute(
+                self._sql["lock_runs"], [run], None
+            )  # a transaction that records for it holds that lock too
+            found: str | None = await connection.fetchval(self._sql["result_of"], step)
+        return None if found is None else Raw(found.encode())
+
+    async def leave_result(self, connection: object, step: StepId, fence: Fence, result: Raw) -> bool:
+        values = (step, fence.run, fence.link, fence.epoch, fence.worker, bytes(result).decode(), self._time())
+        return await Guest(connection).fetchval(self._sql["leave_result"], *values) is not None
+
+    async def create_on(self, connection: object, new: NewRun) -> Outcome:
+        self._use()
+        return await create_on(Guest(connection), self._sql, new, now=self.clock.now())
 
     # --- keeping house ---
 

@@ -15,15 +15,16 @@ from functools import partial
 from typing import Final, TypeVar
 
 import apsw
+from msgspec import Raw
 
-from outlive.errors import UsageError
-from outlive.model.entries import Claims, Entry, Outcome
+from outlive.errors import ConfigurationError, UsageError
+from outlive.model.entries import Claims, Entry, NewRun, Outcome
 from outlive.model.events import Recorded
 from outlive.model.hints import Hint
-from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
 from outlive.model.streams import Chunk, StreamRecord
-from outlive.stores.protocol import Clock, Pace, RunFilter
+from outlive.stores.protocol import NO_GUESTS, Clock, Fence, Pace, RunFilter
 from outlive.stores.sqlite import housekeeping, locks, reading
 from outlive.stores.sqlite.connection import (
     BUSY_MS,
@@ -62,7 +63,7 @@ class SQLiteStore:
         mountinfo: The mount table in which network file systems are looked for; the system's unless given.
     """
 
-    pace = Pace(poll=0.25, look_every=0.03, read_again=1.0)
+    pace: Pace = Pace(poll=0.25, look_every=0.03, read_again=1.0)
     one_clock = True
 
     def __init__(
@@ -252,6 +253,17 @@ class SQLiteStore:
 
     async def use_api_key(self, id: str, *, now: float) -> None:
         await self._write(lambda writer: writer.use_api_key(id, now=now))
+
+    # --- on connections of others ---
+
+    async def result_of(self, step: StepId, run: RunId) -> Raw | None:  # noqa: ARG002
+        raise ConfigurationError(NO_GUESTS)
+
+    async def leave_result(self, connection: object, step: StepId, fence: Fence, result: Raw) -> bool:  # noqa: ARG002
+        raise ConfigurationError(NO_GUESTS)
+
+    async def create_on(self, connection: object, new: NewRun) -> Outcome:  # noqa: ARG002
+        raise ConfigurationError(NO_GUESTS)
 
     # --- keeping house ---
 

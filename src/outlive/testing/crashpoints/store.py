@@ -7,16 +7,16 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from msgspec import Struct, structs
+from msgspec import Raw, Struct, structs
 
 from outlive.errors import StoreUnavailable
 from outlive.model.entries import Claims, Entry, NewRun, Outcome, RunCommit, SpawnRun
 from outlive.model.events import Recorded
 from outlive.model.hints import Hint
-from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
 from outlive.model.streams import Chunk, StreamRecord
-from outlive.stores.protocol import Clock, Pace, RunFilter, Store
+from outlive.stores.protocol import Clock, Fence, Pace, RunFilter, Store
 from outlive.testing.crash import bury
 
 T = TypeVar("T")
@@ -229,6 +229,17 @@ class MortalStore:
 
     async def use_api_key(self, id: str, *, now: float) -> None:
         await self.inner.use_api_key(id, now=now)
+
+    # --- on connections of others ---
+
+    async def result_of(self, step: StepId, run: RunId) -> Raw | None:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.result_of(step, run)))
+
+    async def leave_result(self, connection: object, step: StepId, fence: Fence, result: Raw) -> bool:
+        return await self.inner.leave_result(connection, step, fence, result)
+
+    async def create_on(self, connection: object, new: NewRun) -> Outcome:
+        return await self.inner.create_on(connection, new)
 
     # --- keeping house ---
 

@@ -16,6 +16,8 @@ WITH gone AS (
     ON CONFLICT DO NOTHING
 ), hooks AS (
     DELETE FROM outlive.hooks AS h USING gone WHERE h.run = gone.run AND h.link <> gone.link
+), results AS (
+    DELETE FROM outlive.results AS s USING gone WHERE s.run = gone.run
 ), inbox AS (
     DELETE FROM outlive.inbox AS i USING gone WHERE i.run = gone.run AND i.link <> gone.link
 )

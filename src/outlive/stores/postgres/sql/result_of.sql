@@ -1,0 +1,1 @@
+SELECT result FROM outlive.results WHERE step_id = $1
