@@ -12,6 +12,7 @@ import pytest
 from outlive.model.ids import RunId
 from outlive.model.records import RunStatus
 from outlive.stores.postgres import PostgresStore
+from outlive.stores.postgres.connections import SETTINGS
 from outlive.stores.postgres.reading import list_query
 from outlive.stores.postgres.statements import Statements
 from outlive.stores.protocol import RunFilter
@@ -72,7 +73,7 @@ STATEMENTS: dict[str, tuple[Any, ...]] = {
     "written_streams": (RUNS, ONES, ONES),
     "events_at": (RUNS, ONES, ONES),
     "advance_runs": (RUNS, ONES, FLOATS, NO, ONES, NO, TEXTS),
-    "append": ("w1", None, RUNS, ONES, ONES, ONES, ONES, NO, ONES, NO, TEXTS, RUNS, ONES, TEXTS),
+    "append": ("w1", None, RUNS, ONES, ONES, ONES, ONES, NO, ONES, NO, TEXTS, ["[{}]"] * 100),
     "appended": (RUNS, ONES, ONES),
     "update_runs": (
         RUNS, ONES, TEXTS, TEXTS, ONES, FLOATS, ONES, TEXTS, FLOATS, ONES, NO, NO, NO, TEXTS, TEXTS, FLOATS, TEXTS, TEXTS, TEXTS,
@@ -151,7 +152,7 @@ async def test_every_statement_goes_by_an_index(filled: str) -> None:
     sql = Statements("outlive")
     lists = {f"list {number}": list_query(where, sql) for number, where in enumerate(LISTS)}
     texts = {name: (sql[name], list(values)) for name, values in STATEMENTS.items()} | lists
-    connection = await asyncpg.connect(filled)
+    connection = await asyncpg.connect(filled, server_settings=SETTINGS)
     slow: list[str] = []
     for mode in ("force_custom_plan", "force_generic_plan"):
         await connection.execute(f"SET plan_cache_mode = {mode}")

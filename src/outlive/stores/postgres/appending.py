@@ -77,7 +77,7 @@ class Append(Struct):
     ) -> tuple[int | None, Times]:
         """The worker's count of commits, None if its lease has ended; and what was appended when."""
         asked = time.monotonic()
-        answer = await connection.fetch(sql["append"], self.worker, fixed, *self._runs(), *self._events())
+        answer = await connection.fetch(sql["append"], self.worker, fixed, *self._columns())
         now, commits = answer[0][0], answer[0][1]
         if clock is not None:
             clock.follow(now, asked=asked)
@@ -89,7 +89,10 @@ class Append(Struct):
         columns = [[row.id for row in rows], [row.epoch for row in rows], [row.seq for row in rows]]
         return dict(cast("list[tuple[RunId, float]]", await connection.fetch(sql["appended"], *columns)))
 
-    def _runs(self) -> list[list[Any]]:
+    def _columns(self) -> list[list[Any]]:
+        events: dict[RunId, list[str]] = {run: [] for run in self.before}
+        for run, _, recorded in self.rows.writes.events:
+            events[run].append(encode_event(recorded.event))
         table = [
             (
                 row.id,
@@ -101,13 +104,10 @@ class Append(Struct):
                 row.crashes,
                 row.suspect,
                 row.tried,
+                f"[{','.join(events[row.id])}]",
             )
             for row in (self.rows.runs[run] for run in self.before)
         ]
-        return [list(column) for column in zip(*table, strict=True)]
-
-    def _events(self) -> list[list[Any]]:
-        table = [(run, event.seq, encode_event(event.event)) for run, _, event in self.rows.writes.events]
         return [list(column) for column in zip(*table, strict=True)]
 
     def settle(self, times: Times, owned: OwnedRows) -> list[Outcome]:

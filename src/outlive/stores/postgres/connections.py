@@ -20,10 +20,14 @@ COMMAND_TIMEOUT: Final = 20.0
 """Seconds. A server that says nothing for so long is taken for gone: by then a lease has ended, and others go on."""
 DEFAULT_SCHEMA: Final = "outlive"
 
+SETTINGS: Final = {"enable_seqscan": "off", "jit": "off", "random_page_cost": "1"}
+"""All our statements go by an index. A plan that was made while the tables were empty would read all of them, and is kept for long."""
+
 _BEGIN: Final = (
     "BEGIN; SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '10s'; "
     "SET LOCAL idle_in_transaction_session_timeout = '10s'"
 )
+_BEGIN_POOLED: Final = "; ".join([_BEGIN, *(f"SET LOCAL {name} = {value}" for name, value in SETTINGS.items())])
 _AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 LOST: Final = (
     asyncpg.PostgresConnectionError,
@@ -134,7 +138,7 @@ class Connections:
         Raises:
             CommitUnknown: It may have happened.
         """
-        async with self.use() as connection, begun(connection):
+        async with self.use() as connection, begun(connection, pooled=self.pooled):
             yield connection
 
     @contextlib.asynccontextmanager
@@ -162,8 +166,8 @@ def _usable(connection: Connection) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def begun(connection: Connection) -> AsyncGenerator[None, None]:
-    await connection.execute(_BEGIN)
+async def begun(connection: Connection, *, pooled: bool) -> AsyncGenerator[None, None]:
+    await connection.execute(_BEGIN_POOLED if pooled else _BEGIN)
     try:
         yield
     except asyncio.CancelledError:
@@ -193,7 +197,7 @@ async def connect(dsn: str, *, pooled: bool) -> Connection:
             dsn,
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,
-            server_settings={"application_name": "outlive"},
+            server_settings={"application_name": "outlive"} | ({} if pooled else SETTINGS),
             statement_cache_size=0 if pooled else 200,
         )
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
