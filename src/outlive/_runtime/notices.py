@@ -16,6 +16,10 @@ from outlive.stores.protocol import Store
 log: Final = logging.getLogger("outlive.worker")
 
 
+POKE_EVERY: Final = 0.02
+"""Seconds between two looks for what hints tell of."""
+
+
 class Wakeable(Protocol):
     id: WorkerId
 
@@ -32,6 +36,8 @@ class Notices:
         self._look_every = look_every
         self._read_again = read_again
         """Seconds after which waiters read the store though nothing seemed to change."""
+        self._poke_again: float = 0.0
+        self._poking: asyncio.TimerHandle | None = None
         self._waiting: dict[str, dict[asyncio.Future[RunOutcome | None], None]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -40,6 +46,8 @@ class Notices:
         self._task = asyncio.get_running_loop().create_task(self._look(), name="outlive-notices")
 
     async def close(self) -> None:
+        if self._poking is not None:
+            self._poking.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -69,9 +77,25 @@ class Notices:
         """Another process says what it has done."""
         worker = self._worker
         if worker is not None and (hint.due or hint.anything or worker.id in hint.workers):
-            worker.poke()
+            self._poke(worker)
         for about in list(self._waiting) if hint.anything else hint.about:
             self._tell_of_others(about)
+
+    def _poke(self, worker: Wakeable) -> None:
+        """At once, but not again and again: many busy workers say a lot, and each look is a question to the server."""
+        if self._poking is not None:
+            return
+        loop = asyncio.get_running_loop()
+        wait = self._poke_again - loop.time()
+        if wait <= 0:
+            self._poke_again = loop.time() + POKE_EVERY
+            worker.poke()
+        else:
+            self._poking = loop.call_later(wait, self._poke_now, worker)
+
+    def _poke_now(self, worker: Wakeable) -> None:
+        self._poking = None
+        self._poke(worker)
 
     def _tell_of_others(self, about: str) -> None:
         """Of runs that are here the worker tells."""

@@ -25,7 +25,8 @@ from outlive.stores.postgres.hints import Hints
 from outlive.stores.postgres.migrating import migrate
 from outlive.stores.postgres.reading import Reader
 from outlive.stores.postgres.statements import Statements
-from outlive.stores.postgres.writing import Due, Writer
+from outlive.stores.postgres.transaction import Due
+from outlive.stores.postgres.writing import Writer
 from outlive.stores.protocol import Clock, Fence, Pace, RunFilter
 
 MOST_CONNECTIONS: Final = 8

@@ -1,0 +1,180 @@
+"""One transaction: what it loads and locks, carries out, and writes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
+
+from outlive.model.carry import Carrier
+from outlive.model.entries import Claimed, Entry, Outcome, Rejected
+from outlive.model.ids import RunId, WorkerId
+from outlive.model.rows import RunRow
+from outlive.stores.postgres.clock import ServerClock
+from outlive.stores.postgres.connections import Again, Connection
+from outlive.stores.postgres.facets import Facet, Loaded, Missing
+from outlive.stores.postgres.flushing import flush
+from outlive.stores.postgres.loading import Loader
+from outlive.stores.postgres.rows import StagedRows
+from outlive.stores.postgres.statements import Statements
+
+log: Final = logging.getLogger("outlive.stores.postgres")
+
+
+class Due(NamedTuple):
+    """What a claim looks for."""
+
+    workflows: list[str]
+    limit: int
+    fingerprint: str
+    suspects: int
+    root: RunId | None
+
+
+class Stamp(NamedTuple):
+    """By what a commit whose answer got lost is known: the statement that reads it, whose it is, and its number."""
+
+    statement: str
+    whose: str
+    number: int
+
+
+class Transaction:
+    """One try of one transaction, from its begin to just before its end."""
+
+    def __init__(self, connection: Connection, sql: Statements, fixed: float | None, clock: ServerClock | None) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._sql = sql
+        self._fixed = fixed
+        self._loaded = Loaded()
+        self._now = 0.0
+        self.stamp: Stamp | None = None
+        self.left: list[RunRow] = []
+        """Rows as this transaction leaves them."""
+
+    async def lease(self, worker: WorkerId | None, what: str) -> bool:
+        """Renew the lease in this transaction, if it stands; and read the clock."""
+        asked = time.monotonic()
+        record = await self._connection.fetchrow(self._sql[f"lease_{what}"], worker or "", self._fixed)
+        assert record is not None, "it always has one row"
+        self._now, number = record
+        if self._clock is not None:
+            self._clock.follow(self._now, asked=asked)
+        if number is not None:
+            self.stamp = Stamp(f"stamped_{what}", worker or "", number)
+        return number is not None
+
+    async def stamp_store(self, store: str) -> None:
+        number = await self._connection.fetchval(self._sql["stamp"], store, self._now)
+        self.stamp = Stamp("stamped_store", store, number)
+
+    async def carry(
+        self, entries: Sequence[Entry], needs: set[Facet], *, worker: WorkerId | None, leased: bool
+    ) -> list[Outcome]:
+        """Carry the entries out and write what comes of it. ``needs`` grows by what the next try should load at once."""
+        loader = Loader(self._connection, self._sql, self._loaded, now=self._now, fixed=self._fixed)
+        await loader.load(needs)
+        rejected: dict[int, Rejected] = {}
+        while True:
+            rows = StagedRows(self._loaded)
+            carrier = Carrier(rows, worker=worker, leased=leased, now=loader.now)
+            outcomes, missing, refused = _carried(carrier, entries, rejected)
+            if missing:
+                needs |= missing
+                if any(facet[0] == "run" for facet in missing):
+                    raise Again  # runs are locked all at once, in their order
+                await loader.load(missing)
+            elif refused:
+                rejected |= refused
+            else:
+                await flush(self._connection, self._sql, rows)
+                self._leave(rows)
+                return outcomes
+
+    def _leave(self, rows: StagedRows) -> None:
+        there = {run: row for run, row in self._loaded.runs.items() if row is not None}
+        self.left = list((there | rows.runs).values())
+
+    # --- claims ---
+
+    async def sweep(self, worker: WorkerId) -> None:
+        """Free the runs of workers whose lease has ended."""
+        for (dead,) in await self._connection.fetch(self._sql["lock_dead"], worker, self._now):
+            await self.free(dead, crashed=True)
+
+    async def free(self, worker: WorkerId, *, crashed: bool) -> None:
+        if not self._now:
+            self._now = self._fixed or await self._connection.fetchval(self._sql["clock"])
+        await self._connection.execute(self._sql["lock_worker"], worker)
+        owned = await self._connection.fetch(self._sql["lock_owned"], worker)
+        suspects = sum(not progress for _, progress in owned) if crashed else 0
+        if owned:
+            await self._connection.execute(self._sql["free"], worker, self._now, crashed, suspects == 1)
+        await self._connection.execute(self._sql["leave"], worker)
+
+    async def due(self, due: Due) -> list[RunId]:
+        values = [due.workflows, self._now, due.limit, due.suspects > 0]
+        if due.root is None:
+            found = await self._connection.fetch(self._sql["due"], *values)
+        else:
+            found = await self._connection.fetch(self._sql["due_under"], *values, due.root)
+        waiting = [run for run, suspect in found if suspect][due.suspects :]
+        runs = [run for run, _ in found if run not in waiting]
+        if len(runs) < due.limit:
+            rest = (due.workflows, due.fingerprint, due.limit - len(runs), due.root)
+            runs += [run for (run,) in await self._connection.fetch(self._sql["parked"], *rest)]
+        return runs
+
+    async def take(self, worker: WorkerId, runs: Collection[RunId]) -> list[Claimed]:
+        if not runs:
+            return []
+        loader = Loader(self._connection, self._sql, self._loaded, now=self._now, fixed=self._fixed)
+        await loader.load({("run", run) for run in runs})
+        rows = StagedRows(self._loaded)
+        carrier = Carrier(rows, worker=worker, leased=True, now=loader.now)
+        claimed: list[Claimed] = []
+        for run in runs:
+            try:
+                claimed.append(carrier.claim(run))
+            except AssertionError:  # a row that can't be: the others must not wait for it
+                log.exception("run %s can't be claimed; run `outlive doctor`", run)
+        await flush(self._connection, self._sql, rows)
+        self._leave(rows)
+        return claimed
+
+    async def next_due(self, due: Due) -> float | None:
+        at: float | None
+        if due.root is None:
+            at = await self._connection.fetchval(self._sql["next_due"], due.workflows)
+        else:
+            at = await self._connection.fetchval(self._sql["next_due_under"], due.workflows, due.root)
+        return at
+
+    async def tidy(self, store: str) -> None:
+        self._now = self._fixed or await self._connection.fetchval(self._sql["clock"])
+        await self._connection.execute(self._sql["tidy"], store, self._now - 86_400.0)
+
+
+def _carried(
+    carrier: Carrier, entries: Sequence[Entry], rejected: dict[int, Rejected]
+) -> tuple[list[Outcome], set[Facet], dict[int, Rejected]]:
+    """The outcomes; what was missing, in which case they mean nothing; and who can't be carried out at all."""
+    outcomes: list[Outcome] = []
+    missing: set[Facet] = set()
+    refused: dict[int, Rejected] = {}
+    for number, entry in enumerate(entries):
+        if number in rejected:
+            outcomes.append(rejected[number])
+            continue
+        try:
+            outcomes.append(carrier.carry(entry))
+        except Missing as error:
+            missing.add(error.facet)
+        except AssertionError as error:
+            if not missing:  # or it may only be that a row before it was missing
+                log.exception("refused: %s", type(entry).__name__)
+                refused[number] = Rejected(f"it can't be written: {error}")
+                break  # what it has staged goes with this pass
+    return outcomes, missing, refused
