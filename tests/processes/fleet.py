@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -50,8 +50,11 @@ class Fleet:
 
     def working(self) -> list[subprocess.Popen[str]]:
         """Workers that have come up."""
-        outputs = {worker.stdout: worker for worker in self.workers}
-        self._up |= {outputs[ready].pid for ready in select.select(list(outputs), [], [], 0)[0]}
+        with selectors.DefaultSelector() as selector:  # select() itself takes no file beyond the thousandth
+            for worker in self.workers:
+                assert worker.stdout is not None
+                selector.register(worker.stdout, selectors.EVENT_READ, worker.pid)
+            self._up |= {key.data for key, _ in selector.select(0)}
         return [worker for worker in self.workers if worker.pid in self._up]
 
     def kill(self, worker: subprocess.Popen[str]) -> None:

@@ -42,6 +42,11 @@ async def kill(engine: Engine) -> None:
     engine._store = engine._journal = engine._worker = engine._notices = None
 
 
+def shared(store: Store) -> bool:
+    """Whether it outlives the processes that use it, and only time tells that one of them is dead."""
+    return hasattr(store, "expire")
+
+
 async def bury(store: Store, worker: WorkerId) -> None:
     """The process of ``worker`` has died: its lease ends now, where that would take time; where it would not, its locks are freed."""
     expire: Callable[[WorkerId], Awaitable[None]] | None = getattr(store, "expire", None)

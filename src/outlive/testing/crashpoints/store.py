@@ -17,7 +17,7 @@ from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
 from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
 from outlive.model.streams import Chunk, StreamRecord
 from outlive.stores.protocol import Clock, Fence, Pace, RunFilter, Store
-from outlive.testing.crash import bury
+from outlive.testing.crash import bury, shared
 
 T = TypeVar("T")
 
@@ -64,8 +64,11 @@ class MortalStore:
 
     async def close(self) -> None:
         """What the system does for a process that has died: its locks are free."""
-        for worker in self._workers:
-            await bury(self.inner, worker)
+        if shared(self.inner):
+            for worker in self._workers:
+                await bury(self.inner, worker)
+        else:
+            await self.inner.close()
 
     def _die(self) -> None:
         self.dead = True
