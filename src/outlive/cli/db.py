@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from cyclopts import App
 
+from outlive._runtime.location import find_url
 from outlive.cli import exits
-from outlive.cli.opening import working_url
 from outlive.cli.options import AsJson, Url
 from outlive.cli.output import print_json
 from outlive.stores.urls import is_postgres, shown
@@ -47,7 +47,9 @@ def migrate(*, url: Url = None, json: AsJson = False) -> None:
 
 
 def _postgres(url: str | None) -> str:
-    store = working_url(url)
+    store = url or find_url()
+    if store is None:
+        raise exits.Complaint("which store? Name a PostgreSQL with --url, or set $OUTLIVE_URL")
     if not is_postgres(store):
         raise exits.Complaint(
             f"{shown(store)} has no schema to look after: a file is brought up to date when it is opened. Name a PostgreSQL with --url"
