@@ -37,7 +37,7 @@ CHECKS: Sequence[tuple[str, ...]] = (
 EXPORTS = ("basedpyright", "--verifytypes", "outlive", "--ignoreexternal")
 PYTEST = ("pytest", "--quiet", "--numprocesses", "2")
 EVICTED = (*PYTEST, "--evict", "-m", "not server", "tests/cli", "tests/examples", "tests/http", "tests/processes")
-POOLED = (*PYTEST, "--pooled", "-m", "server")
+POOLED = (*PYTEST, "--pooled", "-m", "server and not own_server")
 OTHER_PYTHONS = ("nox", "--session", "other")
 
 

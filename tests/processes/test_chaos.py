@@ -25,7 +25,7 @@ SECONDS = float(os.environ.get("OUTLIVE_CHAOS_SECONDS", "180"))
 LEASE = 2.0
 HEALED_WITHIN = 60.0
 
-pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.own_server, pytest.mark.timeout(900)]
 
 
 class Chaos:

@@ -18,7 +18,7 @@ from outlive.stores.postgres.statements import Statements
 from outlive.stores.protocol import RunFilter
 from tests.servers.postgres import postgres
 
-pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.own_server, pytest.mark.timeout(600)]
 
 MILLION = 1_000_000
 FILL = """
