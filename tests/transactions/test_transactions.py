@@ -21,6 +21,7 @@ from outlive import (
     step,
     workflow,
 )
+from outlive.model.ids import RunId
 from outlive.testing.crash import kill
 
 from .conftest import Bank, book, current
@@ -236,6 +237,15 @@ async def test_a_run_starts_with_the_transaction_or_not_at_all(bank: Bank) -> No
         assert [info.id for info in await engine.list_runs(tag="t")] == ["both"]
         assert await engine.store.audit() == []
     assert await bank.bookings() == ["order", "a"]
+
+
+async def test_t9_it_is_due_by_the_servers_clock(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bank.engine() as engine:
+        monkeypatch.setattr(type(engine.store.clock), "now", lambda _self: 4e9)  # an hour, or decades, ahead
+        async with bank.begin() as connection:
+            await engine.on(connection).start(buys.options(run_id="now"), "a")
+        record = await engine.store.run(RunId("now"))
+        assert record is not None and record.created_at < 4e9
 
 
 async def test_the_same_start_again_is_the_same_run(bank: Bank) -> None:

@@ -88,8 +88,11 @@ async def _with_sqlalchemy(connection: Any, statement: str, values: tuple[object
     return list(result.fetchall()) if result.returns_rows else []
 
 
-async def create_on(guest: Guest, sql: Statements, new: NewRun, *, now: float) -> Created | Existing:
-    """Create a run in the transaction that is open on ``guest``; nobody owns it, and it is due."""
+async def create_on(guest: Guest, sql: Statements, new: NewRun, *, now: float | None) -> Created | Existing:
+    """Create a run in the transaction that is open on ``guest``; nobody owns it, and it is due: by the server's clock, unless ``now`` is given."""
+    if now is None:
+        now = await guest.fetchval(sql["clock"])
+        assert now is not None, "a clock tells the time"
     rows = StagedRows(Loaded(runs={new.id: None}))
     add_run(rows, new, parent=new.parent, root=new.id if new.root is None else new.root, worker=None, now=now)
     try:

@@ -234,7 +234,7 @@ class PostgresStore:
 
     async def create_on(self, connection: object, new: NewRun) -> Outcome:
         self._use()
-        return await create_on(Guest(connection), self._sql, new, now=self.clock.now())
+        return await create_on(Guest(connection), self._sql, new, now=self._time())
 
     # --- keeping house ---
 
