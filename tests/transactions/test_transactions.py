@@ -16,6 +16,7 @@ from outlive import (
     RunConflict,
     RunFailed,
     RunNotFound,
+    StoreUnavailable,
     get_connection,
     get_step_metadata,
     step,
@@ -155,6 +156,69 @@ async def test_a_commit_whose_answer_got_lost_counts(bank: Bank) -> None:
     async with Engine(bank.url, transactions=unsure) as engine:
         assert await (await engine.start(buys, "a")).result() == "paid a"
     assert (lost, await bank.bookings()) == (1, ["a"])
+
+
+@step(transaction=True, max_retries=0)
+async def pay_once(order: str) -> str:
+    await book(order)
+    return f"paid {order}"
+
+
+@workflow
+async def buys_without_retry(order: str) -> str:
+    return await pay_once(order)
+
+
+async def test_a_lost_commit_is_found_out_before_the_step_is_said_to_have_failed(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was the only attempt, and the server can't be asked at once."""
+    outages = 2
+
+    @contextlib.asynccontextmanager
+    async def unsure() -> AsyncIterator[Any]:
+        async with bank.begin() as connection:
+            yield connection
+        raise ConnectionResetError("COMMIT was sent, and the server went away")
+
+    async with Engine(bank.url, transactions=unsure) as engine:
+        ask = engine.store.result_of
+
+        async def away(*args: Any) -> Any:
+            nonlocal outages
+            if await bank.bookings() and outages:
+                outages -= 1
+                raise StoreUnavailable("it is not back yet")
+            return await ask(*args)
+
+        monkeypatch.setattr(engine.store, "result_of", away)
+        assert await (await engine.start(buys_without_retry, "a")).result() == "paid a"
+    assert (outages, await bank.bookings()) == (0, ["a"])
+
+
+@step(transaction=True, max_retries=0, timeout=0.5)
+async def pay_in_time(order: str) -> str:
+    await book(order)
+    return f"paid {order}"
+
+
+@workflow
+async def buys_in_time(order: str) -> str:
+    return await pay_in_time(order)
+
+
+async def test_a_commit_that_an_attempt_was_stopped_in_counts(bank: Bank) -> None:
+    """Its time was up when the commit had happened, and before it could say so."""
+
+    @contextlib.asynccontextmanager
+    async def slow_to_answer() -> AsyncIterator[Any]:
+        async with bank.begin() as connection:
+            yield connection
+        await asyncio.Event().wait()
+
+    async with Engine(bank.url, transactions=slow_to_answer) as engine:
+        assert await (await engine.start(buys_in_time, "a")).result() == "paid a"
+    assert await bank.bookings() == ["a"]
 
 
 async def test_a_cancelled_step_is_rolled_back(bank: Bank) -> None:

@@ -7,6 +7,7 @@ has failed, it is looked for: a commit whose answer got lost is found, and so is
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeAlias
@@ -15,8 +16,8 @@ from msgspec import Raw, Struct
 
 from outlive._codec import Codec
 from outlive._core.context import step_connection
-from outlive.errors import ConfigurationError, SerializationError, StepError
-from outlive.model.ids import StepId
+from outlive.errors import ConfigurationError, SerializationError, StepError, StoreUnavailable
+from outlive.model.ids import RunId, StepId
 from outlive.stores.protocol import Fence, Store
 
 Begin: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
@@ -26,6 +27,10 @@ _NONE: Final = (
     "a step with transaction=True needs to know how to begin a transaction; give the engine one: "
     "Engine(url, transactions=pool.connection) with psycopg's pool, transactions=async_sessionmaker(...).begin with SQLAlchemy"
 )
+
+
+ASK_AGAIN: Final = 0.5
+"""Seconds."""
 
 
 class Recorded(Struct, frozen=True):
@@ -69,15 +74,23 @@ class Transactions:
                     raise Hopeless(error) from error
                 if not await self._store.leave_result(connection, step, fence, result):
                     raise _NotOurs
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             # the commit may have happened though it says otherwise, or another attempt's has
-            recorded = await self._store.result_of(step, fence.run)
+            recorded = await self._found_out(step, fence.run)
             if recorded is not None:
                 return Recorded(recorded)
             if isinstance(error, _NotOurs):
                 raise StepError("the run belongs to another worker now; nothing was committed") from None
             raise
         return Recorded(result)
+
+    async def _found_out(self, step: StepId, run: RunId) -> Raw | None:
+        """What is recorded, once the store can tell: before that nobody may say that the step has failed."""
+        while True:
+            try:
+                return await self._store.result_of(step, run)
+            except StoreUnavailable:
+                await asyncio.sleep(ASK_AGAIN)
 
 
 class Hopeless(Exception):
