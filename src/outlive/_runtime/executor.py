@@ -308,7 +308,7 @@ class Executor:
             coroutine: Coroutine[Any, Any, Any] = step.fn(*args, **kwargs)
             return coroutine
         assert self._transactions is not None, "a worker has them"
-        step.binder.spread(step.binder.bind(args, kwargs))  # what does not fit shows now
+        step.binder.bind(args, kwargs)  # what does not fit shows now
         return self._transactions.run(
             attempt.step_id, attempt.writes.fence, lambda: step.fn(*args, **kwargs), self.codec
         )

@@ -156,14 +156,16 @@ class Writer:
         """None: nothing was written, and the batch takes the way of all others."""
         expected = self._owned.commits(append.worker)
         assert expected is not None, "an append is numbered"
+        sent = False
         try:
             async with self._connections.use() as connection:
+                sent = True
                 commits, times = await append.execute(connection, self._sql, self._fixed(), self._clock)
         except StoreError as error:
             if meets_others(error) or isinstance(error.__cause__, _ENTRY_ERRORS):
                 return None
-            if not isinstance(error.__cause__, LOST):
-                raise
+            if not sent or not isinstance(error.__cause__, LOST):
+                raise  # without a connection nothing can have happened
             if not await self._committed(Stamp("stamped_commit", append.worker, expected + 1)):
                 raise
             log.warning("a commit was not answered (%s), but it is there", error)
@@ -246,7 +248,7 @@ class Writer:
         await self._tried(once)
 
     async def tidy(self) -> None:
-        """Remove the stamps of stores that were never closed, and, at the end, this one's."""
+        """Remove the stamps of stores that were never closed."""
         async with self._transaction() as transaction:
             await transaction.tidy(self._store)
 
