@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
-from outlive.model.events import Parent, Recorded, decode_event
+from outlive.model.events import Recorded, decode_event
 from outlive.model.ids import RunId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, KeyRecord, RunRecord, RunStatus, WaitRecord
+from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
 from outlive.model.streams import Chunk, StreamRecord
-from outlive.model.webhooks import decode_settings
+from outlive.stores.columns import hook_record, run_record
 from outlive.stores.postgres.connections import Connections
 from outlive.stores.postgres.statements import Statements
 from outlive.stores.protocol import RunFilter
 
-_parents: Final = msgspec.json.Decoder(Parent)
-_tags: Final = msgspec.json.Decoder(tuple[str, ...])
 _MOST: Final = 2**62
 
 
@@ -37,26 +33,26 @@ class Reader:
 
     async def run(self, run: RunId) -> RunRecord | None:
         found = await self.fetch("record", run)
-        return _record(*found[0]) if found else None
+        return run_record(*found[0]) if found else None
 
     async def runs(self, where: RunFilter) -> list[RunRecord]:
         statement, values = list_query(where, self._sql)
         async with self._connections.single() as connection:
-            return [_record(*row) for row in await connection.fetch(statement, *values)]
+            return [run_record(*row) for row in await connection.fetch(statement, *values)]
 
     async def waits(self, run: RunId) -> list[WaitRecord]:
         return [WaitRecord(*row) for row in await self.fetch("waits", run)]
 
     async def hooks(self, run: RunId) -> list[HookRecord]:
-        return [_hook(*row) for row in await self.fetch("hooks", run)]
+        return [hook_record(*row) for row in await self.fetch("hooks", run)]
 
     async def open_hooks(self, before: tuple[RunId, int] | None, limit: int) -> list[HookRecord]:
         run, ref = before if before is not None else ("\U0010ffff", 0)
-        return [_hook(*row) for row in await self.fetch("open_hooks", run, ref, limit)]
+        return [hook_record(*row) for row in await self.fetch("open_hooks", run, ref, limit)]
 
     async def hook(self, token_hash: TokenHash) -> HookRecord | None:
         found = await self.fetch("hook_record", token_hash)
-        return _hook(*found[0]) if found else None
+        return hook_record(*found[0]) if found else None
 
     async def ended_hook(self, token_hash: TokenHash) -> bool:
         [(ended,)] = await self.fetch("ended_hook", token_hash)
@@ -113,60 +109,3 @@ def list_query(where: RunFilter, sql: Statements) -> tuple[str, list[str | int]]
     columns = sql["record"].partition("FROM")[0]
     text = f"{columns} FROM {tables} {condition} ORDER BY {order} LIMIT {bound(where.limit)}"
     return sql.qualify(text), values
-
-
-def _hook(
-    token_hash: TokenHash,
-    run: RunId,
-    link: int,
-    ref: int,
-    token: str,
-    schema: str,
-    created_at: float,
-    pending: int,
-    webhook: str,
-) -> HookRecord:
-    settings = decode_settings(webhook) if webhook else None
-    return HookRecord(token_hash, run, link, ref, token, schema, created_at, pending, settings)
-
-
-def _record(
-    id: RunId,
-    link: int,
-    workflow: str,
-    status: str,
-    seq: int,
-    time: float,
-    epoch: int,
-    owner: WorkerId | None,
-    wake_at: float | None,
-    crashes: int,
-    created_at: float,
-    ended_at: float | None,
-    root: RunId,
-    parent: str | None,
-    tags: str,
-    input_digest: str,
-    reason: str,
-    fingerprint: str,
-) -> RunRecord:
-    return RunRecord(
-        id=id,
-        link=link,
-        workflow=workflow,
-        status=RunStatus(status),
-        seq=seq,
-        time=time,
-        epoch=epoch,
-        owner=owner,
-        wake_at=wake_at,
-        crashes=crashes,
-        created_at=created_at,
-        ended_at=ended_at,
-        root=root,
-        parent=None if parent is None else _parents.decode(parent),
-        tags=_tags.decode(tags),
-        input_digest=input_digest,
-        reason=reason,
-        fingerprint=fingerprint,
-    )

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
-from outlive.model.events import Parent, Recorded, WaitKind, decode_event
+from outlive.model.events import Recorded, WaitKind, decode_event
 from outlive.model.ids import RunId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, KeyRecord, RunRecord, RunStatus, WaitRecord
+from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
 from outlive.model.streams import Chunk, ChunkKind, StreamRecord
-from outlive.model.webhooks import decode_settings
+from outlive.stores.columns import hook_record, run_record
 from outlive.stores.protocol import RunFilter
 from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.statements import SQL
 
-_parents: Final = msgspec.json.Decoder(Parent)
 _RECORD: Final = tuple[
     RunId,
     int,
@@ -41,7 +38,6 @@ _HOOK: Final = tuple[TokenHash, RunId, int, int, str, str, float, int, str]
 _CHUNK: Final = tuple[int, ChunkKind, int, int, float, str | bytes]
 _STREAM: Final = tuple[int | None, float, float, int]
 _KEY: Final = tuple[str, str, str, str, float, float | None, float | None]
-_tags: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
 def log(connection: Connection, run: RunId, link: int, *, after: int, limit: int | None) -> list[Recorded]:
@@ -52,11 +48,11 @@ def log(connection: Connection, run: RunId, link: int, *, after: int, limit: int
 
 def run(connection: Connection, run: RunId) -> RunRecord | None:
     found = fetch(connection, _RECORD, SQL["record"], (run,))
-    return _record(*found[0]) if found else None
+    return run_record(*found[0]) if found else None
 
 
 def runs(connection: Connection, where: RunFilter) -> list[RunRecord]:
-    return [_record(*row) for row in fetch(connection, _RECORD, *list_query(where))]
+    return [run_record(*row) for row in fetch(connection, _RECORD, *list_query(where))]
 
 
 def list_query(where: RunFilter) -> tuple[str, tuple[str | float, ...]]:
@@ -91,32 +87,17 @@ def waits(connection: Connection, run: RunId) -> list[WaitRecord]:
 
 
 def hooks(connection: Connection, run: RunId) -> list[HookRecord]:
-    return [_hook(*row) for row in fetch(connection, _HOOK, SQL["hooks"], (run,))]
+    return [hook_record(*row) for row in fetch(connection, _HOOK, SQL["hooks"], (run,))]
 
 
 def open_hooks(connection: Connection, before: tuple[RunId, int] | None, limit: int) -> list[HookRecord]:
     run, ref = before if before is not None else ("\U0010ffff", 0)
-    return [_hook(*row) for row in fetch(connection, _HOOK, SQL["open_hooks"], (run, ref, limit))]
+    return [hook_record(*row) for row in fetch(connection, _HOOK, SQL["open_hooks"], (run, ref, limit))]
 
 
 def hook(connection: Connection, token_hash: TokenHash) -> HookRecord | None:
     found = fetch(connection, _HOOK, SQL["hook_record"], (token_hash,))
-    return _hook(*found[0]) if found else None
-
-
-def _hook(
-    token_hash: TokenHash,
-    run: RunId,
-    link: int,
-    ref: int,
-    token: str,
-    schema: str,
-    created_at: float,
-    pending: int,
-    webhook: str,
-) -> HookRecord:
-    settings = decode_settings(webhook) if webhook else None
-    return HookRecord(token_hash, run, link, ref, token, schema, created_at, pending, settings)
+    return hook_record(*found[0]) if found else None
 
 
 def ended_hook(connection: Connection, token_hash: TokenHash) -> bool:
@@ -169,45 +150,3 @@ def knocks(connection: Connection, worker: WorkerId) -> list[RunId]:
 
 def owned(connection: Connection, worker: WorkerId) -> list[RunId]:
     return [run for (run,) in fetch(connection, tuple[RunId], SQL["owned"], (worker,))]
-
-
-def _record(
-    id: RunId,
-    link: int,
-    workflow: str,
-    status: str,
-    seq: int,
-    time: float,
-    epoch: int,
-    owner: WorkerId | None,
-    wake_at: float | None,
-    crashes: int,
-    created_at: float,
-    ended_at: float | None,
-    root: RunId,
-    parent: str | None,
-    tags: str,
-    input_digest: str,
-    reason: str,
-    fingerprint: str,
-) -> RunRecord:
-    return RunRecord(
-        id=id,
-        link=link,
-        workflow=workflow,
-        status=RunStatus(status),
-        seq=seq,
-        time=time,
-        epoch=epoch,
-        owner=owner,
-        wake_at=wake_at,
-        crashes=crashes,
-        created_at=created_at,
-        ended_at=ended_at,
-        root=root,
-        parent=None if parent is None else _parents.decode(parent),
-        tags=_tags.decode(tags),
-        input_digest=input_digest,
-        reason=reason,
-        fingerprint=fingerprint,
-    )
