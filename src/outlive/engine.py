@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from contextvars import Token
 from datetime import UTC, datetime
 from types import TracebackType
@@ -21,7 +21,7 @@ from uuid_utils import uuid7
 
 from outlive._codec import Codec, digest
 from outlive._core import others, outcomes, payloads
-from outlive._core.authoring import Step, Workflow
+from outlive._core.authoring import QUEUE_NAME, Step, Workflow
 from outlive._core.context import current, step_metadata
 from outlive._core.guard import Guard, GuardMode
 from outlive._core.hooks import Hook
@@ -86,6 +86,8 @@ class Engine:
         only: Work on this run and its descendants alone.
         transactions: How steps with ``transaction=True`` begin a transaction: gives an async context manager that gives the connection and
             commits at its end, such as ``pool.connection`` of psycopg or ``async_sessionmaker(...).begin``. It must be the store's database.
+        queues: Which queues to take steps from; a mapping also says how many of each at once, here. None: all. Without ``default`` among
+            them this engine takes no runs. See ``docs/queues.md``.
         on_hopeless: Called, in a thread, when a body blocks this process and can't be stopped; the lease is let go then. A process that
             is nothing but a worker should end itself here.
     """
@@ -105,6 +107,7 @@ class Engine:
         store: Store | None = None,
         only: str | None = None,
         transactions: Begin | None = None,
+        queues: Collection[str] | Mapping[str, int | None] | None = None,
         on_hopeless: Callable[[], None] = lambda: None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
@@ -118,6 +121,7 @@ class Engine:
         self._options = options
         self._works = worker
         self._transactions = transactions
+        self._queues = queues
         self._on_hopeless = on_hopeless
         self._only = RunId(only) if only is not None else None
         self._given = store
@@ -142,6 +146,8 @@ class Engine:
         from outlive._runtime.worker import Worker, WorkerOptions
 
         options = self._options or WorkerOptions()
+        if self._queues is not None:
+            options = msgspec.structs.replace(options, **_served(self._queues))
         store = self._given or open_store(self.url or default_url(), self.clock, self._durability)
         if self._given is None:
             await store.open()
@@ -336,6 +342,16 @@ class Engine:
             limit=limit,
         )
         return [_info(record) for record in await self.store.runs(where)]
+
+    # --- queues ------------------------------------------------------------------------------------------------------
+
+    async def limit_queue(self, queue: str, limit: int | None) -> None:
+        """At most ``limit`` steps of ``queue`` run at once, across all workers; None: as many as they take. What runs is left to end."""
+        if not QUEUE_NAME.fullmatch(queue):
+            raise ValueError(f"{queue!r} can't be the name of a queue")
+        if limit is not None and limit < 0:
+            raise ValueError("a limit is a number of steps: 0 or more")
+        await self.store.limit_queue(queue, limit)
 
     # --- hooks -------------------------------------------------------------------------------------------------------
 
@@ -634,6 +650,19 @@ def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) 
         return PostgresStore(url, clock=None if isinstance(clock, SystemClock) else clock)
     # not the url itself: it may hold a password
     raise ConfigurationError(f"no store for {scheme or 'this'}: urls; use sqlite:///path, postgresql://… or memory://")
+
+
+def _served(queues: Collection[str] | Mapping[str, int | None]) -> dict[str, Any]:
+    """The worker's options for what an engine was told to serve."""
+    limits: dict[str, int | None] = {}
+    if isinstance(queues, Mapping):
+        limits.update(cast("Mapping[str, int | None]", queues))
+    else:
+        limits.update(dict.fromkeys([queues] if isinstance(queues, str) else queues))
+    return {
+        "queues": tuple(limits),
+        "queue_limits": {name: most for name, most in limits.items() if most is not None},
+    }
 
 
 def _usual_guard() -> GuardMode:

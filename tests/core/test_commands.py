@@ -13,7 +13,8 @@ from outlive._core.registry import Registry
 from outlive._core.signals import Diverged
 from outlive.errors import SerializationError
 from outlive.model import events as ev
-from outlive.model.commands import CallStep, CancelStep, CancelWait, EndRun, OpenHook, StartWait, StepOptions
+from outlive.model.commands import CallStep, CancelStep, CancelWait, EndRun, OpenHook, StartWait
+from outlive.model.steps import StepOptions
 from tests.core.simulate import World, play_hot, simulate
 from tests.core.steps import charge, keep, refund, work
 from tests.core.story import (

@@ -17,8 +17,8 @@ from outlive._core.matching import describe, describe_issued
 from outlive._core.registry import Registry
 from outlive._core.signals import Diverged
 from outlive.model import events as ev
-from outlive.model.commands import StepOptions
 from outlive.model.ids import RunId
+from outlive.model.steps import StepOptions
 from tests.core.simulate import World, play_hot
 from tests.core.steps import charge, keep, refund, work
 from tests.core.story import begin, encoded, hook_created, replay, stored

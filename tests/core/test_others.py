@@ -29,8 +29,9 @@ from outlive.errors import (
     RunTerminated,
     UnknownWorkflow,
 )
-from outlive.model.commands import CancelOther, SendToHook, StartChild, StepOptions, UnwatchRun, WatchRun
+from outlive.model.commands import CancelOther, SendToHook, StartChild, UnwatchRun, WatchRun
 from outlive.model.ids import RunId
+from outlive.model.steps import StepOptions
 from tests.core.simulate import World, simulate
 from tests.core.steps import Refused, charge, work
 from tests.core.story import (

@@ -13,8 +13,8 @@ from outlive import Engine, NonDeterminismError, RunFailed, RunParked, sleep, st
 from outlive._core.authoring import StepDecorator, WorkflowDecorator
 from outlive._core.registry import Registry
 from outlive._runtime import versions
-from outlive.model.commands import StepOptions
 from outlive.model.ids import RunId
+from outlive.model.steps import StepOptions
 
 from .conftest import MakeEngine
 from .helpers import effects, record

@@ -13,6 +13,7 @@ from outlive.model import events as ev
 from outlive.model.changes import changes
 from outlive.model.events import Event
 from outlive.model.records import REF_TRANSITIONS, RUN_TRANSITIONS, RefStatus, RunStatus, next_status
+from outlive.model.steps import StepOptions
 
 KINDS: tuple[type[Event], ...] = get_args(Event)
 OF_THE_RUN = {kind for kind in KINDS if kind.__name__.startswith("Run")} | {ev.CancelRequested, ev.Marker}
@@ -35,7 +36,14 @@ DECLARED = {
 }
 """Said a second time, by the tests: a change of the table has to be meant."""
 
-SAMPLES: dict[type, object] = {str: "x", int: 1, float: 1.0, Raw: Raw(b"1"), bool: False}
+SAMPLES: dict[type, object] = {
+    str: "x",
+    int: 1,
+    float: 1.0,
+    Raw: Raw(b"1"),
+    bool: False,
+    StepOptions: StepOptions(queue="gpu"),
+}
 
 
 def sample(kind: type[Event]) -> Event:

@@ -46,6 +46,13 @@ INSERT INTO outlive.keys
 SELECT 'run-' || n, 'k', 1, 'token-' || n, n, '' FROM generate_series({million} + 1, {million} + 100000) AS n;
 INSERT INTO outlive.tags SELECT 'tag-' || n % 7, n, 'run-' || n FROM generate_series(1, 100000) AS n;
 INSERT INTO outlive.workers (id, lease, lease_until, joined_at) SELECT 'w' || n, 10, 5e9, 1 FROM generate_series(1, 4) AS n;
+INSERT INTO outlive.tasks (run, link, ref, root, queue, name, priority, scheduled_at, owner, cancelling, call)
+SELECT
+    'run-' || n, 1, 4, 'run-' || n / 10, 'queue-' || n % 5, CASE WHEN n % 10 = 0 THEN 'app:unknown' ELSE 'app:step-' || n % 7 END, n % 3, n,
+    CASE WHEN n <= {million} + 300 THEN 'w1' END, n = {million} + 5, '{{}}'
+FROM generate_series({million} + 1, {million} + 200000) AS n;
+INSERT INTO outlive.queues (name, most) SELECT 'queue-' || n, 100 FROM generate_series(0, 4) AS n;
+INSERT INTO outlive.queued_steps (name, queue) SELECT DISTINCT name, queue FROM outlive.tasks;
 UPDATE outlive.runs SET owner = 'w1', wake_at = NULL WHERE id IN (SELECT 'run-' || n FROM generate_series({million} + 1, {million} + 500) AS n);
 """
 
@@ -56,6 +63,8 @@ FLOWS = [f"app:flow-{n}" for n in range(5)]
 TEXTS = [""] * 100
 FLOATS = [1.0] * 100
 NO = [False] * 100
+STEPS = [f"app:step-{n}" for n in range(7)]
+QUEUES = [f"queue-{n}" for n in range(5)]
 
 STATEMENTS: dict[str, tuple[Any, ...]] = {
     "lock_runs": (RUNS, None),
@@ -90,8 +99,22 @@ STATEMENTS: dict[str, tuple[Any, ...]] = {
     "lease_commit": ("w1", None),
     "lease_claim": ("w1", None),
     "renew": ("w1", None),
-    "look": ("w1", FLOWS, "f", None, True),
-    "look_under": ("w1", FLOWS, "f", None, True, f"run-{MILLION // 5}"),
+    "look": ("w1", FLOWS, "f", None, True, STEPS, QUEUES),
+    "look_under": ("w1", FLOWS, "f", None, True, f"run-{MILLION // 5}", STEPS, QUEUES),
+    "lock_tasks": (RUNS, ONES, ONES),
+    "tasks_of": (RUNS[0],),
+    "held_tasks": ("w1",),
+    "lock_held": ("w1",),
+    "free_tasks": ("w1", 0),
+    "update_tasks": (RUNS, ONES, ONES, ["w1"] * 100, ONES, ONES, NO),
+    "drop_tasks": (RUNS, ONES, ONES),
+    "void_tasks": (RUNS, NO),
+    "put_tasks": (RUNS, ONES, ONES, RUNS, TEXTS, TEXTS, ONES, FLOATS, TEXTS),
+    "waiting_steps": (STEPS, QUEUES, None),
+    "lock_limits": (QUEUES,),
+    "held_slots": (QUEUES,),
+    "waiting_tasks": ("queue-1", STEPS, 100, None),
+    "ending_tasks": (None,),
     "due": (FLOWS, 2e9, 200, True),
     "due_under": (FLOWS, 2e9, 200, True, f"run-{MILLION // 5}"),
     "parked": (FLOWS, "f", 200, None),
@@ -115,7 +138,7 @@ STATEMENTS: dict[str, tuple[Any, ...]] = {
     "ended": (100.0, 200),
     "prune_old": (100.0, 1000),
 }  # fmt: skip
-SMALL = {"workers", "commits", "meta", "api_keys", "ended_hooks"}
+SMALL = {"queues", "queued_steps", "services", "workers", "commits", "meta", "api_keys", "ended_hooks"}
 """Tables that are as small as a cluster is, or empty here."""
 LISTS = [
     RunFilter(),
@@ -192,6 +215,8 @@ async def test_no_statement_is_forgotten() -> None:
         "api_keys",
         "revoke_api_key",
         "use_api_key",
+        "queues",
+        "services",
     }
     stamps = {"stamped_store", "stamped_commit", "stamped_claim"}
     assert set(sql._texts) - inserts - house - rare - stamps - guests == set(STATEMENTS)

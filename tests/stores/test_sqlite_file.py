@@ -90,7 +90,7 @@ def test_a_file_of_an_older_outlive_is_migrated_and_keeps_what_it_holds(path: Pa
 def test_a_file_of_a_newer_outlive_is_refused_with_both_versions(path: Path, runner: asyncio.Runner) -> None:
     opened(path, runner)
     apsw.Connection(str(path)).pragma("user_version", 7)
-    with pytest.raises(SchemaVersion, match=r"schema version 7, and this Outlive knows versions up to 2.*upgrade"):
+    with pytest.raises(SchemaVersion, match=r"schema version 7, and this Outlive knows versions up to 3.*upgrade"):
         opened(path, runner)
 
 

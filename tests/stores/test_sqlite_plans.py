@@ -14,7 +14,17 @@ from outlive.stores.protocol import RunFilter
 from outlive.stores.sqlite.reading import list_query
 from outlive.stores.sqlite.statements import MIGRATIONS, SQL
 
-_WHOLE_TABLE = {"workers", "others", "unstamp", "audit_ids", "audit_strays", "api_keys"}
+_WHOLE_TABLE = {
+    "workers",
+    "others",
+    "unstamp",
+    "audit_ids",
+    "audit_strays",
+    "api_keys",
+    "queues",
+    "queue_limits",
+    "services",
+}
 """Few rows, or a doctor's work."""
 
 
@@ -64,6 +74,13 @@ def test_no_statement_scans_a_table(connection: apsw.Connection, name: str) -> N
         ("void_chunks", "chunks_writer (run=? AND link=? AND ref=?)"),
         ("close_requests", "requests_run (run=?)"),
         ("known_by_token", "keys_token (token_hash=? AND key=?)"),
+        ("waiting_steps", "tasks_waiting (queue=? AND name=?)"),
+        ("waiting_tasks", "tasks_waiting (queue=? AND name=?)"),
+        ("ending_tasks", "tasks_ending (cancelling=?)"),
+        ("queue_limits", "tasks_running (queue=?)"),
+        ("held_tasks", "tasks_held (owner=?)"),
+        ("free_tasks", "tasks_held (owner=?)"),
+        ("task", "tasks_step (run=? AND link=? AND ref=?)"),
         ("log", "SEARCH events USING PRIMARY KEY (run=? AND link=? AND seq>?)"),
     ],
 )

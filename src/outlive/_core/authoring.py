@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import functools
 import inspect
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
@@ -18,15 +19,18 @@ from outlive._core.loop import DeterministicLoop
 from outlive._core.machine import StepFuture
 from outlive._core.registry import Registry, registry, stable_name
 from outlive.errors import NonDeterminismError
-from outlive.model.commands import CallStep, StepOptions
+from outlive.model.commands import CallStep
 from outlive.model.durations import Duration, seconds
 from outlive.model.retry import RetryPolicy
+from outlive.model.steps import StepOptions
 
 P = ParamSpec("P")
 P2 = ParamSpec("P2")
 R = TypeVar("R")
 S = TypeVar("S")
 
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,127}")
+_MOST_PRIORITY = 2**31 - 1
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 
 
@@ -101,6 +105,8 @@ class Step(Generic[P, R]):
         timeout: Duration | None = None,
         at_most_once: bool | None = None,
         transaction: bool | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
     ) -> Step[P, R]:
         """The same step with other options for one call; what is left out stays."""
         options = _options(
@@ -109,6 +115,8 @@ class Step(Generic[P, R]):
             timeout=timeout,
             at_most_once=at_most_once,
             transaction=transaction,
+            queue=queue,
+            priority=priority,
             base=self.step_options,
         )
         return Step(self.fn, name=self.name, options=options, binder=self.binder, bound=self._bound)
@@ -185,6 +193,8 @@ def _options(
     timeout: Duration | None,
     at_most_once: bool | None,
     transaction: bool | None,
+    queue: str | None,
+    priority: int | None,
     base: StepOptions,
 ) -> StepOptions:
     if max_retries is not None and max_retries < 0:
@@ -195,6 +205,18 @@ def _options(
     transacts = base.transaction if transaction is None else transaction
     if once and transacts:
         raise ValueError("a step in a transaction is done exactly once; leave at_most_once out")
+    where = base.queue if queue is None else queue
+    if where and not QUEUE_NAME.fullmatch(where):
+        raise ValueError(
+            f"{where!r} can't be the name of a queue: 1 to 128 letters, digits and _ . : -, not beginning with a dot"
+        )
+    if where and transacts:
+        raise ValueError("a step in a transaction runs where its run is, beside its log; leave queue out")
+    order = base.priority if priority is None else priority
+    if order and not where:
+        raise ValueError("only a step in a queue has a priority; give it queue=")
+    if not -_MOST_PRIORITY <= order <= _MOST_PRIORITY:
+        raise ValueError(f"a priority is a number from {-_MOST_PRIORITY} to {_MOST_PRIORITY}")
     retries = base.retry.max_retries if max_retries is None else max_retries
     return StepOptions(
         retry=RetryPolicy(
@@ -204,6 +226,9 @@ def _options(
         timeout=base.timeout if timeout is None else seconds(timeout),
         at_most_once=once,
         transaction=transacts,
+        queue=where,
+        priority=order,
+        executor=base.executor,
     )
 
 
@@ -229,6 +254,8 @@ def step(
     timeout: Duration | None = None,
     at_most_once: bool = False,
     transaction: bool = False,
+    queue: str = "",
+    priority: int = 0,
 ) -> StepDecorator: ...
 def step(
     fn: Callable[..., Any] | None = None,
@@ -240,6 +267,8 @@ def step(
     timeout: Duration | None = None,
     at_most_once: bool = False,
     transaction: bool = False,
+    queue: str = "",
+    priority: int = 0,
 ) -> Step[..., Any] | StepDecorator:
     """Mark a function as a step: work whose result is recorded once.
 
@@ -254,6 +283,8 @@ def step(
         at_most_once: Record the start before the call; after a crash in between raise ``StepInterrupted`` instead of running again.
         transaction: Run it in a transaction of your own database, which commits its effect and its recorded result together: it is done
             exactly once. For an ``async def``, on PostgreSQL; see :func:`get_connection` and ``docs/transactions.md``.
+        queue: Let any worker run it that serves this queue, on whatever machine; see ``docs/queues.md``. Until one does, the step waits.
+        priority: Within its queue the lowest first, as in ``asyncio.PriorityQueue``.
     """
     decorate = StepDecorator(
         name,
@@ -263,6 +294,8 @@ def step(
             timeout=timeout,
             at_most_once=at_most_once,
             transaction=transaction,
+            queue=queue,
+            priority=priority,
             base=StepOptions(),
         ),
     )

@@ -52,6 +52,7 @@ class Open:
         "overlapping",
         "recorded",
         "retry_at",
+        "scheduled",
         "target",
         "withdrawn",
     )
@@ -69,6 +70,8 @@ class Open:
         self.overlapping = False
         """Of a step: the attempt before may still be running."""
         self.retry_at: float | None = None
+        self.scheduled = False
+        """Of a step: its attempt is in a queue."""
 
 
 class StepFuture(Future[T]):
@@ -262,12 +265,16 @@ class Machine:
 
     def _echo(self, event: ev.Event) -> None:
         match event:
+            case ev.StepScheduled(ref=ref, attempt=attempt):
+                if (step := self.open.get(ref)) is not None:
+                    step.attempt, step.retry_at, step.scheduled = attempt, None, True
             case ev.StepStarted(ref=ref, attempt=attempt):
                 if (step := self.open.get(ref)) is not None:
                     step.attempt, step.retry_at, step.recorded = attempt, None, 0.0
             case ev.StepRetrying(ref=ref, attempt=attempt, at=at):
                 if (step := self.open.get(ref)) is not None:
                     step.attempt, step.retry_at, step.recorded = attempt + 1, at, None
+                    step.scheduled = False
             case ev.WaitCreated(ref=ref, due=due):
                 if (wait := self.open.get(ref)) is not None:
                     wait.recorded = due

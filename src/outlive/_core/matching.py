@@ -24,7 +24,7 @@ class Issued(Struct, frozen=True, gc=False):
     """File and line, where it was traced."""
 
 
-_STEPS = (ev.StepStarted, ev.StepCompleted, ev.StepFailed, ev.StepRetrying, ev.StepCancelled)
+_STEPS = (ev.StepScheduled, ev.StepStarted, ev.StepCompleted, ev.StepFailed, ev.StepRetrying, ev.StepCancelled)
 _HOOKS = (ev.HookReceived, ev.HookDisposed)
 
 

@@ -82,6 +82,7 @@ class HotRun:
         "_ack",
         "_ahead",
         "_alarms",
+        "_cancel_tasks",
         "_ending",
         "_held",
         "_held_in_flight",
@@ -160,6 +161,7 @@ class HotRun:
         self._watch: list[en.Watch] = []
         self._unwatch: list[int] = []
         self._ack: list[int] = []
+        self._cancel_tasks: list[int] = []
         self._held: list[CallStep | cmd.EmitLog] = []
         self._held_in_flight: list[CallStep | cmd.EmitLog] = []
         self._in_flight: en.RunCommit | None = None
@@ -209,6 +211,8 @@ class HotRun:
         self._held = [command for command in self._held if isinstance(command, cmd.EmitLog)]
         self._watch.clear()
         self._unwatch.clear()
+        self._cancel_tasks.clear()
+        self._steps.unschedule()
 
     def _resume(self, ref: int, item: Open, *, takeover: bool) -> None:
         command = item.command
@@ -362,6 +366,12 @@ class HotRun:
         self._proposals.append(event)
         self.touch()
 
+    def cancel_task(self, ref: int) -> None:
+        """A step in a queue should end: at once if nobody has begun it, else its worker is told."""
+        self._cancel_tasks.append(ref)
+        self._take = True  # it may have ended
+        self.touch()
+
     def at(self, when: float, callback: Callable[[], None]) -> Alarm:
         """Call ``callback`` at ``when``, unless the run leaves memory before."""
         if len(self._alarms) > 64 and len(self._alarms) > 4 * len(self.open):
@@ -492,13 +502,14 @@ class HotRun:
             take=self._take and not self._parking,
             judge=self._judge if self._take else None,
             ack=tuple(self._ack),
+            cancel_tasks=tuple(self._cancel_tasks),
             streams=self.streams.take() if self.streaming else (),
             release=release and not self._proposals,
             undelivered=self._undelivered() if isinstance(ending, ev.RunContinued) else (),
             next_link=self.owner.next_link(self, ending) if isinstance(ending, ev.RunContinued) else None,
             time=None if self._ahead is None else self._ahead.time,
         )
-        self._watch, self._unwatch, self._ack = [], [], []
+        self._watch, self._unwatch, self._ack, self._cancel_tasks = [], [], [], []
         self._take = self._release = False
         return commit
 
@@ -518,6 +529,7 @@ class HotRun:
         self._watch[:0] = commit.watch
         self._unwatch[:0] = commit.unwatch
         self._ack[:0] = commit.ack
+        self._cancel_tasks[:0] = commit.cancel_tasks
         if commit.streams:
             self.streams.put_back(commit.streams)
         self._take = self._take or commit.take
@@ -562,6 +574,8 @@ class HotRun:
             self.owner.told(outcome.ended_watches)
         if outcome.answered:
             self.owner.news(outcome.answered)
+        if outcome.cancelling:
+            self.owner.poke()  # one of them may be this worker
         if commit.streams:
             self.streams.stand()
         if commit.streams or outcome.wrote:
@@ -648,6 +662,9 @@ class HotRun:
                 self.owner.poke()  # somebody should take it
         elif kind is ev.StepStarted:
             self._steps.announced(event.ref)
+        elif kind is ev.StepScheduled:
+            self._steps.scheduled(event.ref)
+            self.owner.poke()
 
     def _rebuild(self, machine: Machine) -> Machine:
         """Test mode: forget the coroutine and replay it, as if it had been evicted at every event."""
@@ -672,6 +689,7 @@ class HotRun:
             or self._watch
             or self._unwatch
             or self._ack
+            or self._cancel_tasks
             or self.streaming
             or not self.listening
             or any(type(proposal) not in (ev.WaitCreated, ev.WaitCancelled) for proposal in self._proposals)
@@ -705,6 +723,7 @@ class HotRun:
         self._watch.clear()
         self._unwatch.clear()
         self._ack.clear()
+        self._cancel_tasks.clear()
         fingerprint = self.owner.fingerprint()
         self.propose(ev.RunParked(reason=reason, report=report, fingerprint=fingerprint, python=python))
 
@@ -746,7 +765,9 @@ def _size(proposals: Sequence[en.Proposal]) -> int:
     """About how many bytes they are."""
     size = 200 * len(proposals)
     for proposal in proposals:
-        if type(proposal) is ev.StepCompleted:
+        if type(proposal) is ev.StepScheduled:
+            size += len(memoryview(proposal.input))
+        elif type(proposal) is ev.StepCompleted:
             size += len(memoryview(proposal.input)) + len(memoryview(proposal.result))
         elif type(proposal) is ev.StepFailed:
             size += len(memoryview(proposal.input)) + len(memoryview(proposal.error))

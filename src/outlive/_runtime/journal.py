@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from outlive.errors import StoreError, StoreUnavailable
-from outlive.model.entries import Entry, Outcome, RunCommit
+from outlive.model.entries import Entry, Outcome
 from outlive.model.ids import WorkerId
 from outlive.stores.protocol import Store
 
@@ -27,9 +27,9 @@ LONGEST_PAUSE: Final = 5.0
 
 
 class Source(Protocol):
-    """A run with something to append."""
+    """A run, or a step in a queue, with something to write."""
 
-    def collect(self) -> tuple[RunCommit, int] | None:
+    def collect(self) -> tuple[Entry, int] | None:
         """What to append, and about how many bytes it is; None if there is nothing after all."""
         ...
 

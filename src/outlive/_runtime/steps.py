@@ -27,6 +27,7 @@ class Steps:
         "_executor",
         "_hot",
         "_journal",
+        "_scheduling",
         "_stash",
         "unrecorded",
     )
@@ -39,6 +40,8 @@ class Steps:
         self._attempts: dict[int, Attempt] = {}
         self._announced: dict[int, Attempt] = {}
         """Attempts that begin once their ``step_started`` is durable."""
+        self._scheduling: set[int] = set()
+        """Refs whose ``step_scheduled`` is proposed and not yet in the log."""
         self.unrecorded: list[Attempt] = []
         """Attempts that were given to the executor, and whose start is not in the log."""
         self._stash: list[tuple[Attempt, Ending]] = []
@@ -55,6 +58,9 @@ class Steps:
         item = self._hot.open.get(command.ref)
         if item is None or item.cancelling or command.ref in self._hot.closed:
             return
+        if command.options.queue:
+            self._schedule(command, item)
+            return
         attempt = Attempt(
             command,
             writes=self._hot,
@@ -70,6 +76,28 @@ class Steps:
             self._hot.propose(_started(attempt))
         else:
             self._begin(attempt)
+
+    def _schedule(self, command: CallStep, item: Open) -> None:
+        """Put the next attempt into its queue, for whoever serves that."""
+        self._scheduling.add(command.ref)
+        self._hot.propose(
+            ev.StepScheduled(
+                ref=command.ref,
+                name=command.name,
+                digest=command.digest,
+                input=command.input,
+                options=command.options,
+                attempt=item.attempt,
+            )
+        )
+
+    def scheduled(self, ref: int) -> None:
+        """It is in its queue."""
+        self._scheduling.discard(ref)
+
+    def unschedule(self) -> None:
+        """What was proposed is taken back; the body will ask for it again."""
+        self._scheduling.clear()
 
     def announced(self, ref: int) -> None:
         """A ``step_started`` is durable."""
@@ -88,7 +116,10 @@ class Steps:
         """A replay left it open."""
         if ref in self._attempts:
             return  # it went on while the machine was rebuilt
-        if item.cancelling:
+        if item.scheduled:
+            if item.cancelling:
+                self._hot.cancel_task(ref)
+        elif item.cancelling:
             self._cancel_unstarted(command, item)
         elif item.retry_at is not None:
             self.arm_retry(ref, item.retry_at)
@@ -153,6 +184,9 @@ class Steps:
         if item is None or ref in self._hot.closed:
             return
         assert isinstance(item.command, CallStep), "only a step is cancelled this way"
+        if item.scheduled or ref in self._scheduling:
+            self._hot.cancel_task(ref)
+            return
         attempt = self._attempts.get(ref)
         if attempt is None or ref in self._announced:
             self._cancel_unstarted(item.command, item)
@@ -165,15 +199,16 @@ class Steps:
         self._attempts.pop(command.ref, None)
         self._announced.pop(command.ref, None)
         began = item.recorded is not None or item.attempt > 1
-        self._hot.propose_end(_cancelled(command, item.attempt, "ended" if began else "not_started"))
+        self._hot.propose_end(cancelled(command, item.attempt, "ended" if began else "not_started"))
 
     def close_all(self) -> list[ev.Event]:
         """The body is done: steps that it no longer waits for are recorded as they are; what runs finishes for nobody (R5)."""
         events: list[ev.Event] = []
         for ref, item in self._hot.open.items():
             if isinstance(item.command, CallStep) and ref not in self._hot.closed:
-                outcome: Literal["unknown", "not_started"] = "unknown" if ref in self._attempts else "not_started"
-                events.append(_cancelled(item.command, item.attempt, outcome))
+                begun = ref in self._attempts or item.scheduled
+                outcome: Literal["unknown", "not_started"] = "unknown" if begun else "not_started"
+                events.append(cancelled(item.command, item.attempt, outcome))
         return events
 
     def cancel_all(self) -> None:
@@ -185,6 +220,7 @@ class Steps:
     def forget(self) -> None:
         self._attempts.clear()
         self._announced.clear()
+        self._scheduling.clear()
         self.unrecorded.clear()
 
     # --- ending ------------------------------------------------------------------------------------------------------
@@ -202,20 +238,12 @@ class Steps:
             return
         match ending:
             case Returned(result=result):
-                event: ev.Event = ev.StepCompleted(
-                    ref=call.ref,
-                    name=call.name,
-                    digest=call.digest,
-                    input=call.input,
-                    result=result,
-                    attempt=attempt.number,
-                    started=attempt.started,
-                )
+                event: ev.Event = completed(attempt, result)
             case Stopped(abandoned=abandoned):
-                event = _cancelled(call, attempt.number, "abandoned" if abandoned else "ended")
+                event = cancelled(call, attempt.number, "abandoned" if abandoned else "ended")
             case Raised():
                 if item.cancelling:
-                    event = _cancelled(call, attempt.number, "ended")
+                    event = cancelled(call, attempt.number, "ended")
                 else:
                     item.overlapping = ending.overlapping
                     self._failed(attempt, ending)
@@ -225,34 +253,20 @@ class Steps:
         self._hot.propose_end(event)
 
     def _failed(self, attempt: Attempt, raised: Raised) -> None:
-        call, owner = attempt.call, self._hot.owner
-        pause = None
-        if not raised.fatal:
-            pause = next_delay(
-                call.options.retry, attempt=attempt.number, retry_after=raised.retry_after, chance=owner.chance()
-            )
-        if pause is None:
-            self._hot.propose_end(_failed(call, raised.encoded, attempt.number, attempt.started))
+        owner = self._hot.owner
+        event = failed(attempt, raised, now=owner.clock.now(), chance=owner.chance())
+        if isinstance(event, ev.StepFailed):
+            self._hot.propose_end(event)
             return
-        if self._hot.has_written(call.ref):
-            self._hot.streams.void(call.ref)
-        self._hot.propose(
-            ev.StepRetrying(
-                ref=call.ref,
-                name=call.name,
-                digest=call.digest,
-                error=raised.encoded,
-                attempt=attempt.number,
-                started=attempt.started,
-                at=owner.clock.now() + pause,
-            )
-        )
+        if self._hot.has_written(event.ref):
+            self._hot.streams.void(event.ref)
+        self._hot.propose(event)
 
     def _interrupted(self, command: CallStep, item: Open) -> None:
         """An ``at_most_once`` step began and its worker died: it is not run again (R10)."""
         error = StepInterrupted(f"{command.name} was running when its worker died; whether it acted is unknown")
         encoded = Raw(self._hot.codec.encode_exception(error))
-        self._hot.propose_end(_failed(command, encoded, item.attempt, self._hot.owner.clock.now()))
+        self._hot.propose_end(failed_for_good(command, encoded, item.attempt, self._hot.owner.clock.now()))
 
 
 def _started(attempt: Attempt) -> ev.StepStarted:
@@ -260,7 +274,38 @@ def _started(attempt: Attempt) -> ev.StepStarted:
     return ev.StepStarted(ref=call.ref, name=call.name, digest=call.digest, attempt=attempt.number)
 
 
-def _failed(call: CallStep, error: Raw, attempt: int, started: float) -> ev.StepFailed:
+def completed(attempt: Attempt, result: Raw) -> ev.StepCompleted:
+    call = attempt.call
+    return ev.StepCompleted(
+        ref=call.ref,
+        name=call.name,
+        digest=call.digest,
+        input=call.input,
+        result=result,
+        attempt=attempt.number,
+        started=attempt.started,
+    )
+
+
+def failed(attempt: Attempt, raised: Raised, *, now: float, chance: float) -> ev.StepFailed | ev.StepRetrying:
+    """What becomes of a step whose attempt has raised."""
+    call, pause = attempt.call, None
+    if not raised.fatal:
+        pause = next_delay(call.options.retry, attempt=attempt.number, retry_after=raised.retry_after, chance=chance)
+    if pause is None:
+        return failed_for_good(call, raised.encoded, attempt.number, attempt.started)
+    return ev.StepRetrying(
+        ref=call.ref,
+        name=call.name,
+        digest=call.digest,
+        error=raised.encoded,
+        attempt=attempt.number,
+        started=attempt.started,
+        at=now + pause,
+    )
+
+
+def failed_for_good(call: CallStep, error: Raw, attempt: int, started: float) -> ev.StepFailed:
     return ev.StepFailed(
         ref=call.ref,
         name=call.name,
@@ -272,7 +317,5 @@ def _failed(call: CallStep, error: Raw, attempt: int, started: float) -> ev.Step
     )
 
 
-def _cancelled(
-    call: CallStep, attempt: int, outcome: Literal["not_started", "ended", "abandoned", "unknown"]
-) -> ev.StepCancelled:
+def cancelled(call: CallStep, attempt: int, outcome: ev.StepOutcome) -> ev.StepCancelled:
     return ev.StepCancelled(ref=call.ref, name=call.name, digest=call.digest, outcome=outcome, attempt=attempt)

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from outlive.errors import UsageError
 from outlive.model.streams import Piece, StreamWrite, Voided, Written
-
-if TYPE_CHECKING:
-    from outlive._runtime.hotrun import HotRun
 
 MOST_BYTES: Final = 1_048_576
 MOST_PIECES: Final = 5_000
 """What may wait to become durable; whoever writes more is held back."""
 
 
+class Writer(Protocol):
+    """A run, or a step in a queue."""
+
+    def touch(self) -> None:
+        """There is something to commit."""
+        ...
+
+
 class Streams:
-    """The stream writes of one hot run, in order."""
+    """The stream writes of one hot run, or of one step in a queue, in order."""
 
     __slots__ = ("_bytes", "_hot", "_in_flight", "_pieces", "_stood", "_waiting", "_writes", "wrote")
 
-    def __init__(self, hot: HotRun) -> None:
+    def __init__(self, hot: Writer) -> None:
         self._hot = hot
         self._writes: list[tuple[str, int, list[Piece]] | Voided] = []
         self._in_flight = False

@@ -8,7 +8,7 @@ import logging
 import os
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Struct, field
@@ -22,6 +22,7 @@ from outlive._runtime.executor import Executor
 from outlive._runtime.heartbeat import Heartbeat
 from outlive._runtime.hotrun import HotRun
 from outlive._runtime.journal import Journal
+from outlive._runtime.queues import Queues
 from outlive._runtime.revival import Revival
 from outlive._runtime.timers import Timers
 from outlive._runtime.transactions import Begin, Transactions
@@ -31,7 +32,8 @@ from outlive.model import commands as cmd
 from outlive.model import entries as en
 from outlive.model import events as ev
 from outlive.model.ids import RunId, WorkerId
-from outlive.model.records import RunRecord
+from outlive.model.records import RunRecord, ServiceRecord
+from outlive.model.steps import DEFAULT_QUEUE
 from outlive.model.streams import streams_of
 from outlive.stores.protocol import Clock, Store
 
@@ -66,6 +68,12 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     """Attempts of async steps at once; more wait."""
     max_threads: int = 4 * (os.cpu_count() or 1)
     """Attempts of blocking steps at once, each in a thread."""
+    queues: tuple[str, ...] | None = None
+    """Which queues to take steps from; None: all. Without ``default`` among them it takes no runs."""
+    queue_limits: Mapping[str, int] = {}
+    """How many steps of a queue at once, here."""
+    max_queued: int = 100
+    """Async steps from all queues at once: what is more is left to other workers."""
     block_warning: float = 2.0
     block_limit: float = 30.0
     replay_always: bool = field(default_factory=_replays_always)
@@ -144,6 +152,16 @@ class Worker:
             make_handle=make_handle,
             base_url=base_url,
         )
+        self.queues: Queues = Queues(
+            self,
+            registry,
+            codec,
+            queues=options.queues,
+            limits=options.queue_limits,
+            rooms={"async": options.max_queued, "thread": options.max_threads},
+        )
+        self._service: ServiceRecord | None = None
+        """What others see that this worker works on."""
         self._heartbeat = Heartbeat(store, options.lease, clock, on_lost=self._lease_lost)
         self._fingerprint: str | None = None
 
@@ -165,6 +183,7 @@ class Worker:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.executor.close(grace)
         await self.journal.flush()
+        self.queues.drop()
         self.timers.close()
         for hot in list(self.hot.values()):
             hot.drop()
@@ -180,9 +199,26 @@ class Worker:
         """Begin a new life of this worker: a lost lease never comes back (rule 4)."""
         worker = WorkerId(secrets.token_hex(8))
         await self._store.join(worker, lease=self._options.lease)
+        await self._serve(worker)
         self.id = worker
         self.journal.worker = worker
         self._heartbeat.start(worker)
+
+    async def _serve(self, worker: WorkerId) -> None:
+        """Let others see what is worked on here, when that has changed: more code may have been imported."""
+        names = tuple(self._workflows()), tuple(self._registry.steps.names())
+        service = ServiceRecord(worker=worker, queues=self._options.queues, workflows=names[0], steps=names[1])
+        if service != self._service:
+            await self._store.serve(service)
+            self._service = service
+
+    @property
+    def takes_runs(self) -> bool:
+        return self._options.queues is None or DEFAULT_QUEUE in self._options.queues
+
+    def _workflows(self) -> list[str]:
+        """Whose runs it takes."""
+        return self._registry.workflows.names() if self.takes_runs else []
 
     def _lease_lost(self) -> None:
         log.error("worker %s lost its lease; dropping its %d runs and starting over", self.id, len(self.hot))
@@ -190,6 +226,7 @@ class Worker:
         for hot in list(self.hot.values()):
             hot.abandon()
             self._remove(hot)
+        self.queues.drop()
         self._heartbeat.stop()
         self.poke()
 
@@ -239,19 +276,25 @@ class Worker:
         self.timers.look()
         self.executor.sweep()
         room = min(self._options.max_hot - len(self.hot) - len(self._hatching), CLAIM_BATCH)
-        if room <= 0:
-            return self._poll
+        await self._serve(self.id)
         claims = await self._store.claim(
             self.id,
-            limit=room,
-            workflows=self._registry.workflows.names(),
+            limit=max(room, 0),
+            workflows=self._workflows(),
             fingerprint=self.fingerprint(),
             suspects=(suspects := self._room_for_suspects()),
             root=self.root,
+            tasks=self.queues.wanted(),
         )
         for claimed in claims.runs:
             self._hatch(claimed)
+        for task in claims.tasks:
+            self.queues.take(task)
+        for key in claims.cancelling:
+            self.queues.cancel(key)
         await self._look_for_knocks()
+        if room <= 0:
+            return self._poll
         if len(claims.runs) == room:
             return 0.0
         pause = self._poll
@@ -285,7 +328,8 @@ class Worker:
 
     def can_adopt(self) -> bool:
         """Whether there is room for one more run."""
-        return self.journal.worker is not None and len(self.hot) < self._options.max_hot and not self._closing
+        room = len(self.hot) < self._options.max_hot
+        return self.journal.worker is not None and self.takes_runs and room and not self._closing
 
     def adopt(self, created: en.Created, root: RunId) -> None:
         """A run that this engine has created claimed: it goes on from memory (R34)."""
@@ -407,9 +451,10 @@ class Worker:
         """
         if not self._strays_expected:
             return
-        owner, met = self.journal.worker, {*self.hot, *self._hatching}
+        owner, met, held = self.journal.worker, {*self.hot, *self._hatching}, set(self.queues.held)
         self._strays_expected, self._met = False, met
         try:
+            tasks = await self._store.held(self.id)
             found = [await self._store.run(run) for run in await self._store.owned(self.id) if run not in met]
             await self.journal.settled()  # a commit that was on its way may have brought one in: that is told first
         except StoreError:
@@ -417,6 +462,9 @@ class Worker:
             raise
         finally:
             self._met = None
+        for task in tasks:
+            if task.key not in held and owner == self.journal.worker:
+                self.queues.take(task)
         for record in found:
             if record is not None and record.owner == owner == self.journal.worker and record.id not in met:
                 self._hatch(_reclaimed(record))

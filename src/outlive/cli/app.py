@@ -15,6 +15,7 @@ from outlive.cli.db import app as db
 from outlive.cli.demo import demo
 from outlive.cli.hooks import hooks, resume
 from outlive.cli.keys import app as keys
+from outlive.cli.queues import app as queues
 from outlive.cli.replay import replay
 from outlive.cli.run import run
 from outlive.cli.runs import cancel, runs, terminate, wake
@@ -37,7 +38,7 @@ app: Final = App(
 )
 _groups: Final[tuple[tuple[str, tuple[Callable[..., object] | App, ...]], ...]] = (
     ("Run", (demo, run, worker, serve, dev)),
-    ("Look", (runs, show, tail, hooks, replay)),
+    ("Look", (runs, show, tail, hooks, queues, replay)),
     ("Act", (resume, cancel, wake, terminate)),
     ("Keep", (keys, doctor, prune, db, version)),
 )

@@ -22,6 +22,7 @@ STYLES: Final = {
     "waiting": "cyan",
     "open": "cyan",
     "retrying": "yellow",
+    "queued": "cyan",
     "parked": "bold magenta",
     "failed": "bold red",
     "cancelled": "yellow",

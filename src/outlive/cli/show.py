@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
 
@@ -32,6 +32,7 @@ from outlive.views import hide, secrets_of, view
 
 if TYPE_CHECKING:
     from outlive.model.events import Recorded
+    from outlive.model.records import TaskRecord
 
 _MOMENTS = ("started", "ended", "due")
 _ENCODED = ("input", "result", "error", "metadata", "outcome")
@@ -47,7 +48,7 @@ def show(run: str, /, *, link: int | None = None, tokens: bool = False, url: Url
     tokens
         Tell the tokens of hooks. They are secrets: whoever has one can send payloads.
     """
-    info, log, events, number = asyncio.run(_read(url, run, link))
+    info, log, events, number, tasks = asyncio.run(_read(url, run, link))
     entries = tell(log, tokens=tokens)
     if not tokens:
         hidden = secrets_of(log)
@@ -65,19 +66,38 @@ def show(run: str, /, *, link: int | None = None, tokens: bool = False, url: Url
             }
         )
     elif on_terminal():
-        _print_for_people(info, number, entries)
+        _print_for_people(info, number, entries, tasks)
     else:
-        _print_lines(info, number, entries)
+        _print_lines(info, number, entries, tasks)
 
 
-async def _read(url: str | None, run: str, link: int | None) -> tuple[RunInfo, list[Recorded], list[RunEvent], int]:
+_Read: TypeAlias = "tuple[RunInfo, list[Recorded], list[RunEvent], int, dict[int, str]]"
+
+
+async def _read(url: str | None, run: str, link: int | None) -> _Read:
     async with client(url) as engine:
         record = await record_of(engine, run)
         number = record.link if link is None else link
         if not 1 <= number <= record.link:
             raise Complaint(f"run {run} has links 1 to {record.link}")
         handle = engine.get_run(run)
-        return await handle.info(), await engine.store.log(record.id, number), await handle.events(number), number
+        served = {queue.name: queue.served for queue in await engine.store.queues()}
+        steps = {step for service in await engine.store.services() for step in service.steps}
+        tasks = {
+            task.ref: _state(task, served=served.get(task.queue, 0), known=task.name in steps)
+            for task in await engine.store.tasks(record.id)
+            if task.link == number and not task.void
+        }
+        log = await engine.store.log(record.id, number)
+        return await handle.info(), log, await handle.events(number), number, tasks
+
+
+def _state(task: TaskRecord, *, served: int, known: bool) -> str:
+    if task.owner is not None:
+        return f"worker {task.owner} runs it"
+    if not served:
+        return "no living worker serves its queue"
+    return "it waits for its turn" if known else "no living worker knows it"
 
 
 def _for_programs(entry: Entry) -> dict[str, object]:
@@ -98,14 +118,21 @@ def _readable(event: RunEvent, *, tokens: bool) -> RunEvent:
     return msgspec.structs.replace(event, data=data)
 
 
-def _print_lines(info: RunInfo, number: int, entries: list[Entry]) -> None:
+def _print_lines(info: RunInfo, number: int, entries: list[Entry], tasks: dict[int, str]) -> None:
     line("run", info.id, info.status, info.workflow, f"link {number} of {info.link}", info.reason or "-")
     for entry in entries:
         took = "-" if entry.ended is None else f"{max(entry.ended - entry.started, 0.0):.3f}"
-        line(iso(entry.started), entry.kind, entry.name or "-", entry.status, took, "; ".join(_notes(entry)) or "-")
+        line(
+            iso(entry.started),
+            entry.kind,
+            entry.name or "-",
+            entry.status,
+            took,
+            "; ".join((*_notes(entry), *_where(entry, tasks))) or "-",
+        )
 
 
-def _print_for_people(info: RunInfo, number: int, entries: list[Entry]) -> None:
+def _print_for_people(info: RunInfo, number: int, entries: list[Entry], tasks: dict[int, str]) -> None:
     from rich.markup import escape
 
     now = time.time()
@@ -132,7 +159,7 @@ def _print_for_people(info: RunInfo, number: int, entries: list[Entry]) -> None:
     for entry in entries:
         if entry.report:
             out.print(f"\n{styled(entry.status)} {escape(entry.name)}\n{escape(entry.report.rstrip())}")
-    waiting = [] if info.ended_at is not None else list(_waiting(entries, now))
+    waiting = [] if info.ended_at is not None else list(_waiting(entries, tasks, now))
     if waiting:
         out.print("\nwaiting for")
         for text in waiting:
@@ -154,11 +181,18 @@ def _notes(entry: Entry) -> Iterator[str]:
         yield cut(entry.value if isinstance(entry.value, str) else to_json(entry.value), 100)
 
 
-def _waiting(entries: list[Entry], now: float) -> Iterator[str]:
+def _where(entry: Entry, tasks: dict[int, str]) -> Iterator[str]:
+    if entry.status == "queued" and entry.ref in tasks:
+        yield tasks[entry.ref]
+
+
+def _waiting(entries: list[Entry], tasks: dict[int, str], now: float) -> Iterator[str]:
     for entry in entries:
         name = f" {entry.name}" if entry.name else ""
         if entry.status == "retrying" and entry.due is not None:
             yield f"step{name}: attempt {entry.attempts + 1} is due {from_now(entry.due, now)}"
+        elif entry.status == "queued":
+            yield f"step{name}: {tasks.get(entry.ref, 'it has just ended')} (queue {entry.queue})"
         elif entry.status == "running":
             yield f"step{name}, running since {local(entry.started)}"
         elif entry.status == "waiting" and entry.due is not None:

@@ -26,6 +26,8 @@ class Entry(Struct, kw_only=True, omit_defaults=True):
     due: float | None = None
     """Of a wait or of a step that will be retried."""
     attempts: int = 0
+    queue: str = ""
+    """In which a step waits, or waited."""
     taken_over: bool = False
     """Another worker began it, and died or stopped."""
     failures: list[str] = []  # msgspec copies it
@@ -53,7 +55,7 @@ class _Teller:
             self._add(recorded)
         if log and type(log[-1].event) in ev.TERMINAL:
             for entry in self.entries:
-                if entry.status in ("waiting", "open", "running", "retrying"):
+                if entry.status in ("waiting", "open", "queued", "running", "retrying"):
                     entry.status = "left"
 
     def _add(self, recorded: Recorded) -> None:
@@ -82,6 +84,10 @@ class _Teller:
                 self._run(recorded, "cancel requested")
             case ev.Marker(id=patch):
                 self.entries.append(Entry(kind="patch", name=patch, status="taken", started=recorded.time))
+            case ev.StepScheduled(options=options):
+                entry = self._of(recorded, "step", name=event.name, started=recorded.time)
+                entry.attempts, entry.due, entry.status = event.attempt, None, "queued"
+                entry.queue = options.queue
             case ev.StepStarted() | ev.StepCompleted() | ev.StepFailed() | ev.StepRetrying() | ev.StepCancelled():
                 self._step(recorded, event)
             case ev.WaitCreated(kind=kind, delay=delay, due=due):

@@ -13,6 +13,7 @@ from outlive.cli.exits import Complaint
 from outlive.cli.modules import load_modules
 from outlive.cli.opening import under_hash_seed, working_url
 from outlive.cli.options import Url
+from outlive.cli.supervising import supervise
 from outlive.engine import Engine
 
 HOPELESS: Final = 70
@@ -21,8 +22,15 @@ HOPELESS: Final = 70
 log: Final = logging.getLogger("outlive.worker")
 
 
-def worker(*modules: str, url: Url = None, strict: bool = False, verbose: bool = False) -> int:
-    """Work on all runs of the workflows in the modules named, until SIGTERM or Ctrl-C.
+def worker(
+    *modules: str,
+    url: Url = None,
+    queues: str = "",
+    processes: int = 1,
+    strict: bool = False,
+    verbose: bool = False,
+) -> int:
+    """Work on the runs of the workflows in the modules named, and on steps in queues, until SIGTERM or Ctrl-C.
 
     Running steps get a few seconds to end then; a second signal ends the process at once. Nothing is lost either way.
 
@@ -30,6 +38,11 @@ def worker(*modules: str, url: Url = None, strict: bool = False, verbose: bool =
     ----------
     modules
         Modules (shop.orders) or files (shop/orders.py) with workflows and steps.
+    queues
+        Which queues to take steps from, and how many at once where that is limited: gpu:1,default. Unset: all of them.
+        Without "default" among them, no runs are taken.
+    processes
+        How many processes work; one that dies is replaced.
     strict
         Refuse everything in bodies that would differ on replay, at four times the cost of pure Python in them.
     verbose
@@ -40,22 +53,47 @@ def worker(*modules: str, url: Url = None, strict: bool = False, verbose: bool =
     store = working_url(url)
     under_hash_seed(store)
     load_modules(modules)
-    if not registry.workflows.names():
-        raise Complaint(f"there is no workflow in {', '.join(modules)}; decorate an async function with @workflow")
+    if not registry.workflows.names() and not registry.steps.names():
+        raise Complaint(
+            f"there is no workflow and no step in {', '.join(modules)}; decorate a function with @workflow or @step"
+        )
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
-    asyncio.run(_work(store, strict=strict))
+    served = served_queues(queues)
+    if processes < 1:
+        raise Complaint("at least one process has to work")
+    if processes > 1:
+        return supervise(processes)
+    asyncio.run(_work(store, strict=strict, queues=served))
     return 0
 
 
-async def _work(url: str, *, strict: bool) -> None:
+def served_queues(text: str) -> dict[str, int | None] | None:
+    """``gpu:1,default`` as names and limits; None: all.
+
+    Raises:
+        Complaint: It is something else.
+    """
+    served: dict[str, int | None] = {}
+    for part in filter(None, text.split(",")):
+        name, colon, most = part.strip().partition(":")
+        if not name or (colon and not (most.isascii() and most.isdecimal() and int(most))):
+            raise Complaint(
+                f"{part!r} names no queue; give names between commas, with a limit where there is one: gpu:1,default"
+            )
+        served[name] = int(most) if colon else None
+    return served or None
+
+
+async def _work(url: str, *, strict: bool, queues: dict[str, int | None] | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stop, number)
-    async with Engine(url, guard="strict" if strict else None, on_hopeless=give_up) as engine:
-        names = registry.workflows.names()
+    async with Engine(url, guard="strict" if strict else None, on_hopeless=give_up, queues=queues) as engine:
+        takes_runs = engine.worker is not None and engine.worker.takes_runs
+        names = [*(registry.workflows.names() if takes_runs else ()), *(f"queue {name}" for name in queues or ())]
         log.info("worker %s works in %s on %s", engine.worker.id if engine.worker else "", url, ", ".join(names))
         await stop.wait()
         hot = len(engine.worker.hot) if engine.worker else 0

@@ -14,16 +14,19 @@ from outlive.model.changes import (
     DropWait,
     DropWatch,
     PutHook,
+    PutTask,
     PutWait,
     changes,
 )
 from outlive.model.events import Event, Recorded
 from outlive.model.ids import WorkerId
 from outlive.model.records import RunStatus, next_status, parked_by
-from outlive.model.rows import HeldHook, Rows, RunRow
+from outlive.model.rows import HeldHook, Rows, RunRow, TaskRow
 from outlive.model.webhooks import GONE
 
-IDLE: Final = frozenset({ev.RunCreated, ev.RunStarted, ev.RunUnparked, ev.RunParked, ev.StepStarted, ev.WaitCreated})
+IDLE: Final = frozenset(
+    {ev.RunCreated, ev.RunStarted, ev.RunUnparked, ev.RunParked, ev.StepScheduled, ev.StepStarted, ev.WaitCreated}
+)
 """What a run can write on its way into the same crash (R31)."""
 
 ADVANCES: Final = frozenset(
@@ -123,6 +126,10 @@ class Appending:
                 rows.put_wait(row.id, row.link, ref, kind, due)
             case DropWait(ref):
                 rows.drop_wait(row.id, ref)
+            case PutTask(call):
+                rows.put_task(
+                    TaskRow(run=row.id, link=row.link, ref=call.ref, root=row.root, call=call, scheduled_at=self._time)
+                )
             case PutHook(ref, token_hash, token, schema, webhook):
                 held = HeldHook(row.id, row.link, ref, token, schema, webhook)
                 rows.put_hook(token_hash, held, created_at=self._time)

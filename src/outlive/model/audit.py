@@ -11,7 +11,7 @@ from outlive.model.events import Recorded
 from outlive.model.ids import WorkerId
 from outlive.model.inbox import InboxItem
 from outlive.model.records import REF_TRANSITIONS, RefStatus, RunStatus, WaitRecord, next_status
-from outlive.model.rows import HeldHook, RunRow, Watcher
+from outlive.model.rows import HeldHook, RunRow, TaskRow, Watcher
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -23,12 +23,13 @@ class Kept(Struct, frozen=True, kw_only=True):
     hooks: Sequence[HeldHook] = ()
     watches: Sequence[Watcher] = ()
     inbox: Sequence[InboxItem] = ()
+    tasks: Sequence[TaskRow] = ()
 
 
 def faults(kept: Kept, *, workers: Collection[WorkerId]) -> Iterator[str]:
     """What is wrong with one run."""
     row = kept.row
-    for fault in (*_of_logs(kept), *_of_row(kept, workers), *_of_waits(kept)):
+    for fault in (*_of_logs(kept), *_of_row(kept, workers), *_of_waits(kept), *_of_tasks(kept, workers)):
         yield f"run {row.id}: {fault}"
 
 
@@ -124,7 +125,7 @@ def _of_row(kept: Kept, workers: Collection[WorkerId]) -> Iterator[str]:
             yield "it sleeps, but is never due"
         elif any(not item.held for item in kept.inbox):
             yield "messages wait for it, but it is never due"
-        elif not kept.hooks and not kept.watches:
+        elif not kept.hooks and not kept.watches and all(task.void for task in kept.tasks):
             yield "it is stranded: nothing can wake it"
 
 
@@ -137,6 +138,8 @@ def _of_waits(kept: Kept) -> Iterator[str]:
                 armed[ref] = due
             case ev.StepRetrying(ref=ref, at=at):
                 armed[ref] = at
+            case ev.StepScheduled(ref=ref):
+                armed.pop(ref, None)
             case _:
                 if type(event) in ev.ENDS_REF:
                     armed.pop(event.ref, None)
@@ -146,6 +149,28 @@ def _of_waits(kept: Kept) -> Iterator[str]:
     for ref in sorted(armed.keys() | rows.keys()):
         if armed.get(ref) != rows.get(ref):
             yield f"the wait of ref {ref} is due at {armed.get(ref)} by its log, at {rows.get(ref)} by its row"
+
+
+def _of_tasks(kept: Kept, workers: Collection[WorkerId]) -> Iterator[str]:
+    scheduled: dict[int, int] = {}
+    for recorded in kept.logs[-1] if kept.logs and not kept.row.status.ended else ():
+        event = recorded.event
+        if type(event) is ev.StepScheduled:
+            scheduled[event.ref] = event.attempt
+        elif type(event) in ev.ENDS_REF or type(event) is ev.StepRetrying:
+            scheduled.pop(event.ref, None)
+    there = {task.ref: task.call.attempt for task in kept.tasks if not task.void}
+    for item in kept.inbox:
+        if item.ending is not None:
+            if item.ref in there:
+                yield f"the step of ref {item.ref} has ended, and is still in its queue"
+            there[item.ref] = item.ending.attempt
+    for ref in sorted(scheduled.keys() | there.keys()):
+        if scheduled.get(ref) != there.get(ref):
+            yield f"ref {ref}: attempt {scheduled.get(ref)} is scheduled by its log, {there.get(ref)} by its queue"
+    for task in kept.tasks:
+        if task.owner is not None and task.owner not in workers:
+            yield f"the step of ref {task.ref} is held by {task.owner}, who is unknown; nobody will free it"
 
 
 def stray(kind: str, run: str) -> str:

@@ -28,12 +28,14 @@ from outlive.model.entries import (
     Outcome,
     Refused,
     RunCommit,
+    TaskCommit,
     Terminate,
 )
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.inbox import arrange
 from outlive.model.records import RunStatus
 from outlive.model.rows import Rows
+from outlive.model.tasks import commit_task
 from outlive.model.webhooks import encode
 
 
@@ -56,6 +58,8 @@ class Carrier:
                 return self._create(entry)
             case Terminate():
                 return self._terminate(entry)
+            case TaskCommit():
+                return commit_task(self._rows, entry, worker=self._worker if self._leased else None, now=self._now)
             case AnswerRequest(request, answer):
                 return Answered(self._rows.answer_request(request, encode(answer)))
             case _:

@@ -23,6 +23,10 @@ class DropWait(Struct, frozen=True, gc=False):
     ref: int
 
 
+class PutTask(Struct, frozen=True, gc=False):
+    call: ev.StepScheduled
+
+
 class PutHook(Struct, frozen=True, gc=False):
     ref: int
     token_hash: TokenHash
@@ -51,9 +55,14 @@ class CloseRequest(Struct, frozen=True, gc=False):
     request: str
 
 
-Change: TypeAlias = PutWait | DropWait | PutHook | DropHook | DropWatch | DropAll | CloseRequest
+Change: TypeAlias = PutWait | DropWait | PutTask | PutHook | DropHook | DropWatch | DropAll | CloseRequest
 
 _NONE: Final[tuple[Change, ...]] = ()
+
+
+def _scheduled(event: ev.StepScheduled) -> tuple[Change, ...]:
+    # the pause before it is over
+    return (DropWait(event.ref), PutTask(event)) if event.attempt > 1 else (PutTask(event),)
 
 
 def _retrying(event: ev.StepRetrying) -> tuple[Change, ...]:
@@ -99,6 +108,7 @@ def _continued(_: ev.RunContinued) -> tuple[Change, ...]:
 
 
 _CHANGES: Final[Mapping[type[Event], Callable[..., tuple[Change, ...]]]] = {
+    ev.StepScheduled: _scheduled,
     ev.StepRetrying: _retrying,
     ev.StepCompleted: _step_ended,
     ev.StepFailed: _step_ended,

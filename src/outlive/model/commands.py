@@ -9,18 +9,9 @@ from msgspec import Raw, Struct
 
 from outlive.model.events import Payload, RunOutcome, WaitKind
 from outlive.model.ids import RunId, TokenHash
-from outlive.model.retry import RetryPolicy
+from outlive.model.steps import StepOptions
 from outlive.model.streams import Piece
 from outlive.model.webhooks import Answer, WebhookSettings
-
-
-class StepOptions(Struct, frozen=True, gc=False):
-    """How a step is run; none of it enters matching, so all of it may change under a sleeping run."""
-
-    retry: RetryPolicy = RetryPolicy()
-    timeout: float | None = None
-    at_most_once: bool = False
-    transaction: bool = False
 
 
 class CallStep(Struct, frozen=True):

@@ -33,6 +33,7 @@ from outlive.model.inbox import InboxItem, arrange
 from outlive.model.records import RUN_TRANSITIONS, RunStatus
 from outlive.model.rows import Rows, RunRow, Watcher
 from outlive.model.streams import StreamWrite, Written
+from outlive.model.tasks import cancel_task
 from outlive.model.webhooks import encode
 
 _TAKES: Final = ev.TERMINAL | {ev.HookDisposed, ev.WaitCompleted}
@@ -61,6 +62,7 @@ def advance(rows: Rows, row: RunRow, commit: RunCommit, *, worker: WorkerId | No
         or commit.watch
         or commit.unwatch
         or commit.streams
+        or commit.cancel_tasks
         or not commit.proposals
         or row.status is not RunStatus.RUNNING
         or not ADVANCES.issuperset(map(type, commit.proposals))
@@ -79,6 +81,7 @@ class RunCommitting:
 
     __slots__ = (
         "_answered",
+        "_cancelling",
         "_commit",
         "_disposed",
         "_ends",
@@ -101,6 +104,7 @@ class RunCommitting:
         self._disposed: set[int] = set()
         self._touched: set[RunId] = set()
         self._answered: list[str] = []
+        self._cancelling: list[WorkerId] = []
         if ev.HookDisposed in self._kinds:
             self._disposed = {p.ref for p in commit.proposals if type(p) is ev.HookDisposed}
 
@@ -122,6 +126,8 @@ class RunCommitting:
             self._write(write)
         for proposal in proposals:
             appending.add(self._resolve(proposal))
+        for ref in () if ends else commit.cancel_tasks:
+            self._cancel(appending, ref)
         for ref in commit.unwatch:
             rows.drop_watch(row.id, ref)
         if not ends:
@@ -154,6 +160,7 @@ class RunCommitting:
             ended_watches=tuple(self._touched),
             answered=tuple(self._answered),
             wrote=WriteStream in self._kinds,
+            cancelling=tuple(self._cancelling),
         )
 
     def _take(self, *, continued: bool) -> tuple[list[InboxItem], list[int]]:
@@ -282,6 +289,16 @@ class RunCommitting:
             rows.write_stream(run, link, write.ref, write.stream, write.pieces, time=self._now)
         else:
             rows.void_stream(run, link, write.ref, time=self._now)
+
+    def _cancel(self, appending: Appending, ref: int) -> None:
+        task = self._rows.task(self._row.id, self._commit.link, ref)
+        if task is None:
+            return  # how it ended has come in with this commit
+        ended = cancel_task(self._rows, task)
+        if ended is not None:
+            appending.add(ended)
+        elif task.owner is not None:
+            self._cancelling.append(task.owner)
 
     def _watch(self, watch: Watch) -> None:
         """Register, then check (R36)."""

@@ -57,6 +57,7 @@ def next_link(rows: Rows, new: NewRun, row: RunRow, *, worker: WorkerId | None, 
         rows.readdress(row.id, token_hash, link=link, ref=0)
     rows.readdress_cancels(row.id, link=link)
     rows.drop_all(row.id, keep_link=link)
+    rows.void_tasks(row.id, cancel=False)
     row.link, row.seq, row.workflow = link, 0, new.workflow
     appending = Appending(rows, row, worker=worker, now=now)
     appending.first(_created(new, None))

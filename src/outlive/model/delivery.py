@@ -77,6 +77,7 @@ def end(rows: Rows, row: RunRow, last: Event, *, now: float) -> list[RunId]:
     """The run has ended: nothing points to it any more, and who waited for it is told. Those are given back."""
     rows.drop_all(row.id, keep_link=None)
     rows.close_requests(row.id)
+    rows.void_tasks(row.id, cancel=type(last) is ev.RunTerminated)
     watchers = rows.take_watchers(row.id)
     for watcher in watchers:
         tell(rows, watcher, row.id, last, now=now)

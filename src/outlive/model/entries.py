@@ -6,11 +6,11 @@ A batch is only a carrier of entries: each is done whole, or not at all, and has
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from msgspec import Raw, Struct
 
-from outlive.model.events import Event, HookReceived, Parent, Payload, Recorded
+from outlive.model.events import Event, HookReceived, Parent, Payload, Recorded, StepEnding, StepScheduled
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.streams import Piece, StreamWrite
 from outlive.model.webhooks import Answer
@@ -114,6 +114,8 @@ class RunCommit(Struct, frozen=True, kw_only=True):
     """What steps wrote to streams, in order; written before the proposals."""
     release: bool = False
     """Give up the claim with this commit (R17)."""
+    cancel_tasks: tuple[int, ...] = ()
+    """Steps in queues that should end. What nobody has begun ends in this commit; it takes in the inbox, where others may have ended."""
     undelivered: tuple[tuple[TokenHash, HookReceived], ...] = ()
     """With ``RunContinued``: payloads taken in for tokens that users chose and never received by the body; the next link gets them."""
     time: float | None = None
@@ -155,7 +157,26 @@ class AnswerRequest(Struct, frozen=True, gc=False):
     answer: Answer
 
 
-Entry: TypeAlias = NewRun | RunCommit | Message | Terminate | AnswerRequest
+class TaskKey(NamedTuple):
+    """Which step of which run."""
+
+    run: RunId
+    link: int
+    ref: int
+
+
+class TaskCommit(Struct, frozen=True, kw_only=True):
+    """The worker that holds a task says how its attempt ended, or writes to streams for it."""
+
+    run: RunId
+    link: int
+    ref: int
+    attempt: int
+    streams: tuple[StreamWrite, ...] = ()
+    ending: StepEnding | None = None
+
+
+Entry: TypeAlias = NewRun | RunCommit | Message | Terminate | AnswerRequest | TaskCommit
 
 # --- outcomes --------------------------------------------------------------------------------------------------------
 
@@ -177,10 +198,12 @@ class Committed(Struct, frozen=True, kw_only=True):
     """Requests of webhooks that have their answer now, or never will."""
     wrote: bool = False
     """The body wrote to a stream."""
+    cancelling: tuple[WorkerId, ...] = ()
+    """Who holds tasks that should end."""
 
 
 class Fenced(Struct, frozen=True):
-    """Of a ``RunCommit``: the claim no longer stands. Nothing was written; drop the run."""
+    """Of a ``RunCommit`` or ``TaskCommit``: the claim no longer stands. Nothing was written; drop the run, or the task."""
 
 
 class Rejected(Struct, frozen=True):
@@ -205,7 +228,7 @@ class Existing(Struct, frozen=True, kw_only=True):
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
-    """Of a ``Message`` or ``Terminate``: it is durable. ``owner`` is who should be told."""
+    """Of a ``Message``, ``Terminate`` or ``TaskCommit``: it is durable. ``owner`` is who should be told."""
 
     run: RunId
     link: int
@@ -251,7 +274,22 @@ class Claimed(Struct, frozen=True, kw_only=True):
     """It may have killed a worker, alone (then ``crashes`` counts it) or among others: run it carefully (R31)."""
 
 
+class ClaimedTask(Struct, frozen=True, kw_only=True):
+    """A task that this worker holds now."""
+
+    key: TaskKey
+    call: StepScheduled
+    claims: int
+    """How many workers have taken it, this one included."""
+    crashes: int
+    cancelling: bool
+    """It is only taken to say that it has ended."""
+
+
 class Claims(Struct, frozen=True, kw_only=True):
     runs: tuple[Claimed, ...]
     next_due: float | None
     """When the next run that nobody owns is due."""
+    tasks: tuple[ClaimedTask, ...] = ()
+    cancelling: tuple[TaskKey, ...] = ()
+    """Tasks that this worker holds and that should end."""

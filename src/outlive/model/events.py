@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.steps import StepOptions
 from outlive.model.webhooks import RequestHead, WebhookSettings
 
 NOTHING: Final = Raw(b"null")
@@ -117,6 +118,16 @@ class CancelRequested(_Event, tag="cancel_requested", frozen=True, kw_only=True)
     """Somebody asked for the run to be cancelled."""
 
 
+class StepScheduled(_Event, tag="step_scheduled", frozen=True, kw_only=True):
+    """An attempt waits in a queue for a worker that serves that. How it ends comes back through the run's inbox."""
+
+    name: str
+    digest: str
+    input: Raw
+    options: StepOptions
+    attempt: int = 1
+
+
 class StepStarted(_Event, tag="step_started", frozen=True, kw_only=True):
     name: str
     digest: str
@@ -155,12 +166,15 @@ class StepRetrying(_Event, tag="step_retrying", frozen=True, kw_only=True):
     attempt: int = 1
 
 
+StepOutcome: TypeAlias = Literal["not_started", "ended", "abandoned", "unknown"]
+
+
 class StepCancelled(_Event, tag="step_cancelled", frozen=True, kw_only=True):
     """``outcome``: the attempt never began, ended cancelled, outlived its grace, or was still running as the run ended."""
 
     name: str
     digest: str
-    outcome: Literal["not_started", "ended", "abandoned", "unknown"]
+    outcome: StepOutcome
     attempt: int = 1
 
 
@@ -268,6 +282,7 @@ Event: TypeAlias = (
     | RunParked
     | RunUnparked
     | CancelRequested
+    | StepScheduled
     | StepStarted
     | StepCompleted
     | StepFailed
@@ -287,6 +302,9 @@ Event: TypeAlias = (
     | CallFailed
     | Marker
 )
+
+StepEnding: TypeAlias = StepCompleted | StepFailed | StepRetrying | StepCancelled
+"""How an attempt ends."""
 
 RunOutcome: TypeAlias = RunCompleted | RunFailed | RunCancelled | RunContinued
 """What the end of a body writes."""

@@ -12,7 +12,7 @@ from outlive.model.entries import Proposal
 from outlive.model.events import Payload
 from outlive.model.ids import RunId, TokenHash
 
-MessageKind: TypeAlias = Literal["payload", "cancel", "wake", "child"]
+MessageKind: TypeAlias = Literal["payload", "cancel", "wake", "child", "step"]
 EndStatus: TypeAlias = Literal["completed", "failed", "cancelled", "terminated", "not_found"]
 
 _LAST: Final = ev.TERMINAL | {ev.RunParked}
@@ -33,6 +33,8 @@ class InboxItem(Struct, frozen=True, kw_only=True):
     """Of ``child``: which run ended, how, and with what."""
     status: EndStatus = "completed"
     outcome: Raw = ev.NOTHING
+    ending: ev.StepEnding | None = None
+    """Of ``step``: how an attempt in a queue ended."""
 
     @property
     def held(self) -> bool:
@@ -40,7 +42,7 @@ class InboxItem(Struct, frozen=True, kw_only=True):
         return self.ref == 0 and self.kind == "payload"
 
 
-def to_event(item: InboxItem) -> ev.HookReceived | ev.CancelRequested | ev.ChildCompleted | None:
+def to_event(item: InboxItem) -> ev.HookReceived | ev.CancelRequested | ev.ChildCompleted | ev.StepEnding | None:
     """The event that delivers ``item``; None for a wake-up, whose effect its owner decides (R38)."""
     match item.kind:
         case "payload":
@@ -51,6 +53,9 @@ def to_event(item: InboxItem) -> ev.HookReceived | ev.CancelRequested | ev.Child
         case "child":
             assert item.run_id is not None, "a child message without a run"
             return ev.ChildCompleted(ref=item.ref, run_id=item.run_id, status=item.status, outcome=item.outcome)
+        case "step":
+            assert item.ending is not None, "a step message without an ending"
+            return item.ending
         case "wake":
             return None
 

@@ -39,6 +39,7 @@ _ALIVE: Final[Mapping[type[Event], RunStatus]] = {
 _STAYS_RUNNING: Final[Mapping[type[Event], RunStatus]] = dict.fromkeys(
     (
         ev.RunContinued,  # the next link of the chain goes on
+        ev.StepScheduled,
         ev.StepStarted,
         ev.StepCompleted,
         ev.StepFailed,
@@ -98,6 +99,7 @@ class RefStatus(StrEnum):
 
 REF_TRANSITIONS: Final[Mapping[RefStatus, Mapping[type[Event], RefStatus]]] = {
     RefStatus.UNSEEN: {
+        ev.StepScheduled: RefStatus.OPEN,
         ev.StepStarted: RefStatus.OPEN,
         ev.StepRetrying: RefStatus.RETRYING,
         ev.StepCompleted: RefStatus.ENDED,  # an ordinary step is one event
@@ -114,6 +116,7 @@ REF_TRANSITIONS: Final[Mapping[RefStatus, Mapping[type[Event], RefStatus]]] = {
         ev.HookDiscarded: RefStatus.UNSEEN,  # a token held for this link that it never opened (R8)
     },
     RefStatus.OPEN: {
+        ev.StepScheduled: RefStatus.OPEN,  # the code that began it knew no queue
         ev.StepStarted: RefStatus.OPEN,  # the worker of the attempt before died
         ev.StepRetrying: RefStatus.RETRYING,
         ev.StepCompleted: RefStatus.ENDED,
@@ -126,6 +129,7 @@ REF_TRANSITIONS: Final[Mapping[RefStatus, Mapping[type[Event], RefStatus]]] = {
         ev.HookDisposed: RefStatus.ENDED,
     },
     RefStatus.RETRYING: {
+        ev.StepScheduled: RefStatus.OPEN,
         ev.StepStarted: RefStatus.OPEN,
         ev.StepRetrying: RefStatus.RETRYING,
         ev.StepCompleted: RefStatus.ENDED,
@@ -192,6 +196,48 @@ class WaitRecord(Struct, frozen=True, gc=False):
     ref: int
     kind: WaitKind
     due: float
+
+
+class TaskRecord(Struct, frozen=True, kw_only=True):
+    """An attempt of a step in a queue."""
+
+    run: RunId
+    link: int
+    ref: int
+    name: str
+    queue: str
+    priority: int
+    attempt: int
+    scheduled_at: float
+    owner: WorkerId | None
+    """Who runs it; None: it waits."""
+    crashes: int
+    cancelling: bool
+    void: bool
+
+
+class QueueRecord(Struct, frozen=True, kw_only=True):
+    """A queue that has held a step, or has a limit."""
+
+    name: str
+    waiting: int
+    running: int
+    limit: int | None
+    """How many steps may run at once, across all workers."""
+    oldest: float | None
+    """Since when the first of those that wait has waited."""
+    served: int
+    """How many living workers serve it."""
+
+
+class ServiceRecord(Struct, frozen=True, kw_only=True):
+    """What a living worker works on."""
+
+    worker: WorkerId
+    queues: tuple[str, ...] | None
+    """None: all."""
+    workflows: tuple[str, ...]
+    steps: tuple[str, ...]
 
 
 class KeyRecord(Struct, frozen=True, gc=False):

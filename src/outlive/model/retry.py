@@ -10,7 +10,7 @@ FIRST_DELAY: Final = 1.0
 LONGEST_DELAY: Final = 3600.0
 
 
-class RetryPolicy(Struct, frozen=True, gc=False):
+class RetryPolicy(Struct, frozen=True, omit_defaults=True, gc=False):
     """``max_retries`` attempts follow the first; ``delay`` fixes the pause between them, unset it doubles from 1 s."""
 
     max_retries: int = 3

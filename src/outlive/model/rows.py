@@ -7,8 +7,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from outlive.model.entries import NewRun
-from outlive.model.events import Event, Parent, Recorded, WaitKind
+from outlive.model.entries import NewRun, TaskKey
+from outlive.model.events import Event, Parent, Recorded, StepScheduled, WaitKind
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.inbox import InboxItem
 from outlive.model.records import RunStatus
@@ -69,6 +69,30 @@ class Watcher(Struct, frozen=True, gc=False):
     ref: int
 
 
+class TaskRow(Struct, kw_only=True):
+    """An attempt of a step in a queue; ``id`` orders those of one priority."""
+
+    run: RunId
+    link: int
+    ref: int
+    root: RunId
+    call: StepScheduled
+    scheduled_at: float
+    id: int = 0
+    owner: WorkerId | None = None
+    claims: int = 0
+    """How many workers have taken it."""
+    crashes: int = 0
+    cancelling: bool = False
+    """Its run has asked for its end."""
+    void: bool = False
+    """Its run has gone on without it; it still holds its slot."""
+
+    @property
+    def key(self) -> TaskKey:
+        return TaskKey(self.run, self.link, self.ref)
+
+
 class Rows(Protocol):
     """Reads see the writes before them. What is read is a copy; nothing is kept unless it is written."""
 
@@ -95,6 +119,22 @@ class Rows(Protocol):
     def drop_wait(self, run: RunId, ref: int) -> None: ...
 
     def next_wait(self, run: RunId) -> float | None: ...
+
+    def task(self, run: RunId, link: int, ref: int) -> TaskRow | None: ...
+
+    def put_task(self, task: TaskRow) -> None:
+        """Add it under the next id."""
+        ...
+
+    def update_task(self, task: TaskRow) -> None:
+        """Write its owner, claims, crashes and whether it is to end."""
+        ...
+
+    def drop_task(self, task: TaskRow) -> None: ...
+
+    def void_tasks(self, run: RunId, *, cancel: bool) -> None:
+        """The run has ended, or goes on as another link: its tasks that nobody holds go, the others are void, and with ``cancel`` asked to end."""
+        ...
 
     def hook(self, token_hash: TokenHash) -> HeldHook | None: ...
 

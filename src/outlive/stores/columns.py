@@ -5,14 +5,118 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from msgspec import Raw, Struct
 
-from outlive.model.events import Parent
+from outlive.model.events import NOTHING, Parent, Payload, StepEnding, StepScheduled
 from outlive.model.ids import RunId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, RunRecord, RunStatus
+from outlive.model.inbox import EndStatus, InboxItem, MessageKind
+from outlive.model.records import HookRecord, RunRecord, RunStatus, ServiceRecord
+from outlive.model.rows import TaskRow
 from outlive.model.webhooks import decode_settings
 
 _parents: Final = msgspec.json.Decoder(Parent)
 _tags: Final = msgspec.json.Decoder(tuple[str, ...])
+
+
+class _Body(Struct, frozen=True, omit_defaults=True):
+    """What a message holds beside its columns."""
+
+    payload: Payload | None = None
+    run_id: RunId | None = None
+    status: EndStatus = "completed"
+    outcome: Raw = NOTHING
+    ending: StepEnding | None = None
+
+
+_bodies: Final = msgspec.json.Decoder(_Body)
+_calls: Final = msgspec.json.Decoder(StepScheduled)
+_names: Final = msgspec.json.Decoder(tuple[str, ...])
+
+
+def message_body(message: InboxItem) -> str:
+    body = _Body(message.payload, message.run_id, message.status, message.outcome, message.ending)
+    return msgspec.json.encode(body).decode()
+
+
+def inbox_item(
+    id: int, link: int, ref: int, kind: MessageKind, accepted: float, token_hash: TokenHash | None, body: str
+) -> InboxItem:
+    held = _bodies.decode(body)
+    return InboxItem(
+        id=id,
+        kind=kind,
+        accepted=accepted,
+        link=link,
+        ref=ref,
+        token_hash=token_hash,
+        payload=held.payload,
+        run_id=held.run_id,
+        status=held.status,
+        outcome=held.outcome,
+        ending=held.ending,
+    )
+
+
+def task_row(
+    id: int,
+    run: RunId,
+    link: int,
+    ref: int,
+    root: RunId,
+    scheduled_at: float,
+    owner: WorkerId | None,
+    claims: int,
+    crashes: int,
+    cancelling: bool,
+    void: bool,
+    call: str,
+) -> TaskRow:
+    return TaskRow(
+        id=id,
+        run=run,
+        link=link,
+        ref=ref,
+        root=root,
+        scheduled_at=scheduled_at,
+        owner=owner,
+        claims=claims,
+        crashes=crashes,
+        cancelling=bool(cancelling),
+        void=bool(void),
+        call=_calls.decode(call),
+    )
+
+
+def new_task(task: TaskRow) -> tuple[str, int, int, str, str, str, int, float, str]:
+    """The columns of a task that nobody has taken, but for its id."""
+    options = task.call.options
+    call = msgspec.json.encode(task.call).decode()
+    return (
+        task.run,
+        task.link,
+        task.ref,
+        task.root,
+        options.queue,
+        task.call.name,
+        options.priority,
+        task.scheduled_at,
+        call,
+    )
+
+
+def service_columns(service: ServiceRecord) -> tuple[str, str | None, str, str]:
+    queues = None if service.queues is None else msgspec.json.encode(service.queues).decode()
+    workflows, steps = (msgspec.json.encode(names).decode() for names in (service.workflows, service.steps))
+    return service.worker, queues, workflows, steps
+
+
+def service_record(worker: WorkerId, queues: str | None, workflows: str, steps: str) -> ServiceRecord:
+    return ServiceRecord(
+        worker=worker,
+        queues=None if queues is None else _names.decode(queues),
+        workflows=_names.decode(workflows),
+        steps=_names.decode(steps),
+    )
 
 
 def hook_record(

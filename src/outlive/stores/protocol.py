@@ -11,12 +11,22 @@ from typing import Final, Protocol
 
 from msgspec import Raw, Struct
 
-from outlive.model.entries import Claims, Entry, NewRun, Outcome
+from outlive.model.entries import ClaimedTask, Claims, Entry, NewRun, Outcome
 from outlive.model.events import Recorded
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, KeyRecord, RunRecord, RunStatus, WaitRecord
+from outlive.model.records import (
+    HookRecord,
+    KeyRecord,
+    QueueRecord,
+    RunRecord,
+    RunStatus,
+    ServiceRecord,
+    TaskRecord,
+    WaitRecord,
+)
 from outlive.model.streams import Chunk, StreamRecord
+from outlive.model.tasks import Wanted
 
 NO_GUESTS: Final = (
     "a transaction of yours can only hold what Outlive writes where both are in one database; use a store on PostgreSQL, in the database of "
@@ -95,6 +105,10 @@ class Store(Protocol):
         """
         ...
 
+    async def serve(self, service: ServiceRecord) -> None:
+        """Let others see what a worker that has joined works on."""
+        ...
+
     async def renew(self, worker: WorkerId) -> bool:
         """Extend the lease from now; False if it has ended or was taken away. A commit of the worker renews it too."""
         ...
@@ -132,11 +146,13 @@ class Store(Protocol):
         fingerprint: str,
         suspects: int,
         root: RunId | None = None,
+        tasks: Wanted | None = None,
     ) -> Claims:
-        """Free the runs of dead workers, then take up to ``limit`` runs that are due and whose workflow is known here.
+        """Free the runs and tasks of dead workers, then take up to ``limit`` runs that are due and whose workflow is known here.
 
         A run not yet started gets its ``RunStarted``; a parked one that another ``fingerprint`` could not run gets ``RunUnparked``.
         At most ``suspects`` of them are suspected of having killed a worker (R31). With ``root``, only that run and its descendants.
+        Of ``tasks`` as many are taken as there is room for, within the limits of their queues; and any that nobody holds and that should end.
 
         Raises:
             LeaseLost: The lease of ``worker`` has ended, or it never joined.
@@ -149,6 +165,10 @@ class Store(Protocol):
 
     async def owned(self, worker: WorkerId) -> list[RunId]:
         """All runs that ``worker`` owns."""
+        ...
+
+    async def held(self, worker: WorkerId) -> list[ClaimedTask]:
+        """All tasks that ``worker`` holds."""
         ...
 
     def changed(self) -> bool:
@@ -170,6 +190,22 @@ class Store(Protocol):
     async def runs(self, where: RunFilter) -> list[RunRecord]: ...
 
     async def waits(self, run: RunId) -> list[WaitRecord]: ...
+
+    async def tasks(self, run: RunId) -> list[TaskRecord]:
+        """Steps of ``run`` that wait in queues or were taken from them, by ref."""
+        ...
+
+    async def queues(self) -> list[QueueRecord]:
+        """All queues, by name."""
+        ...
+
+    async def limit_queue(self, queue: str, limit: int | None) -> None:
+        """At most so many steps of ``queue`` run at once, across all workers; None: as many as workers take."""
+        ...
+
+    async def services(self) -> list[ServiceRecord]:
+        """What living workers work on."""
+        ...
 
     async def hooks(self, run: RunId) -> list[HookRecord]: ...
 

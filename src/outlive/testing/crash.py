@@ -32,6 +32,7 @@ async def kill(engine: Engine) -> None:
     for hot in list(worker.hot.values()):
         hot.abandon()
     worker.hot.clear()
+    worker.queues.drop()
     if worker.executor._pool is not None:
         worker.executor._pool.close()  # idle threads would be waited for in virtual time
     if engine in default:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Sequence
 import msgspec
 from msgspec import Struct
 
-from outlive.model.entries import NewRun
+from outlive.model.entries import NewRun, TaskKey
 from outlive.model.events import Event, Parent, Recorded, WaitKind
-from outlive.model.ids import RunId, TokenHash
+from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.inbox import InboxItem
 from outlive.model.records import KeyRecord, RunStatus, WaitRecord
-from outlive.model.rows import HeldHook, Known, RunRow, Watcher
+from outlive.model.rows import HeldHook, Known, RunRow, TaskRow, Watcher
 from outlive.model.streams import Chunk, Piece, Reset, encode_reset
 from outlive.model.webhooks import GONE
 
@@ -43,6 +43,10 @@ class MemoryRows:
         self.void: set[tuple[RunId, str, int]] = set()
         """Chunks of attempts that others have followed."""
         self.api_keys: dict[str, KeyRecord] = {}
+        self.tasks: dict[TaskKey, TaskRow] = {}
+        self.queues: dict[str, int | None] = {}
+        """Their limits."""
+        self._next_task = 1
         self._next_message = 1
 
     def run(self, run: RunId) -> RunRow | None:
@@ -76,6 +80,38 @@ class MemoryRows:
 
     def next_wait(self, run: RunId) -> float | None:
         return min((wait.due for wait in self.waits[run].values()), default=None)
+
+    def task(self, run: RunId, link: int, ref: int) -> TaskRow | None:
+        task = self.tasks.get(TaskKey(run, link, ref))
+        return None if task is None else copy.copy(task)
+
+    def put_task(self, task: TaskRow) -> None:
+        task.id = self._next_task
+        self._next_task += 1
+        self.tasks[task.key] = copy.copy(task)
+        self.queues.setdefault(task.call.options.queue, None)
+
+    def update_task(self, task: TaskRow) -> None:
+        self.tasks[task.key] = copy.copy(task)
+
+    def drop_task(self, task: TaskRow) -> None:
+        del self.tasks[task.key]
+
+    def void_tasks(self, run: RunId, *, cancel: bool) -> None:
+        for task in [task for task in self.tasks.values() if task.run == run]:
+            if task.owner is None:
+                del self.tasks[task.key]
+            else:
+                task.void = True
+                task.cancelling |= cancel
+
+    def free_tasks(self, worker: WorkerId, *, blamed: bool) -> None:
+        """Its worker has left or died."""
+        for task in [task for task in self.tasks.values() if task.owner == worker]:
+            task.owner = None
+            task.crashes += blamed
+            if task.void:
+                del self.tasks[task.key]
 
     def hook(self, token_hash: TokenHash) -> HeldHook | None:
         found = self.hooks.get(token_hash)
@@ -184,6 +220,7 @@ class MemoryRows:
         for link in range(1, self.runs.pop(run).row.link + 1):
             self.logs.pop((run, link), None)
         self.streams.pop(run, None)
+        self.tasks = {key: task for key, task in self.tasks.items() if key.run != run}
         self.void = {place for place in self.void if place[0] != run}
         self.ended_hooks = {token: owner for token, owner in self.ended_hooks.items() if owner != run}
         self.requests = {request: kept for request, kept in self.requests.items() if kept[0] != run}

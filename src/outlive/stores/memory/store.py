@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import copy
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import msgspec
 from msgspec import Raw
@@ -10,12 +12,23 @@ from msgspec import Raw
 from outlive.errors import ConfigurationError, LeaseLost
 from outlive.model.audit import Kept, faults, stray
 from outlive.model.carry import Carrier
-from outlive.model.entries import Claims, Entry, NewRun, Outcome, Rejected
+from outlive.model.entries import ClaimedTask, Claims, Entry, NewRun, Outcome, Rejected
 from outlive.model.events import Recorded
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, KeyRecord, RunRecord, RunStatus, WaitRecord, may_try
+from outlive.model.records import (
+    HookRecord,
+    KeyRecord,
+    QueueRecord,
+    RunRecord,
+    RunStatus,
+    ServiceRecord,
+    TaskRecord,
+    WaitRecord,
+    may_try,
+)
 from outlive.model.streams import Chunk, StreamRecord
+from outlive.model.tasks import Shares, Wanted, claim_task, claimed, task_record
 from outlive.stores.memory.rows import MemoryRows, RunKept
 from outlive.stores.protocol import NO_GUESTS, Clock, Fence, Pace, RunFilter
 
@@ -32,6 +45,7 @@ class MemoryStore:
         self.clock: Clock = clock
         self._rows = MemoryRows()
         self._workers: dict[WorkerId, tuple[float, float]] = {}  # lease, until
+        self._services: dict[WorkerId, ServiceRecord] = {}
 
     async def open(self) -> None: ...
 
@@ -43,6 +57,9 @@ class MemoryStore:
         if worker in self._workers:
             raise LeaseLost(f"worker {worker} has joined before; take a new id for each life")
         self._workers[worker] = (lease, self.clock.now() + lease)
+
+    async def serve(self, service: ServiceRecord) -> None:
+        self._services[service.worker] = service
 
     async def renew(self, worker: WorkerId) -> bool:
         return self.renew_now(worker)
@@ -59,11 +76,14 @@ class MemoryStore:
 
     def _free(self, worker: WorkerId, *, crashed: bool) -> None:
         self._workers.pop(worker, None)
+        self._services.pop(worker, None)
         owned = [kept.row for kept in self._rows.runs.values() if kept.row.owner == worker]
         suspects = [row for row in owned if crashed and not row.progress]
+        tasks = sum(task.owner == worker for task in self._rows.tasks.values()) if crashed else 0
         for row in suspects:
             row.suspect = True
-            row.crashes += len(suspects) == 1  # charged only when it was the only one (R31)
+            row.crashes += len(suspects) + tasks == 1  # charged only when it was the only one (R31)
+        self._rows.free_tasks(worker, blamed=len(suspects) + tasks == 1)
         for row in owned:
             row.owner, row.wake_at, row.takeover = None, self.clock.now(), True
 
@@ -93,6 +113,7 @@ class MemoryStore:
         fingerprint: str,
         suspects: int,
         root: RunId | None = None,
+        tasks: Wanted | None = None,
     ) -> Claims:
         now = self.clock.now()
         if self._workers.get(worker, (0.0, now))[1] <= now:
@@ -118,7 +139,31 @@ class MemoryStore:
         carrier = Carrier(self._rows, worker=worker, leased=True, now=now)
         claimed = tuple(carrier.claim(run) for _, run in due[:limit])
         rest = [at for row in known if (at := self._rows.runs[row.id].row.wake_at) is not None]
-        return Claims(runs=claimed, next_due=min(rest, default=None))
+        ending = tuple(task.key for task in self._rows.tasks.values() if task.owner == worker and task.cancelling)
+        taken = () if tasks is None else tuple(self._claim_tasks(worker, tasks, root))
+        return Claims(runs=claimed, next_due=min(rest, default=None), tasks=taken, cancelling=ending)
+
+    def _claim_tasks(self, worker: WorkerId, wanted: Wanted, root: RunId | None) -> Iterator[ClaimedTask]:
+        rows = self._rows
+        free = [task for task in rows.tasks.values() if task.owner is None and root in (None, task.root)]
+        free.sort(key=lambda task: (task.call.options.priority, task.id))
+        for task in [task for task in free if task.cancelling]:
+            yield claim_task(rows, copy.copy(task), worker)
+        free = [task for task in free if not task.cancelling]
+        limits = {queue: most for queue, most in rows.queues.items() if most is not None}
+        held = Counter(task.call.options.queue for task in rows.tasks.values() if task.owner is not None)
+        shares = Shares(wanted, limits=limits, held=held)
+        taken: Counter[frozenset[str]] = Counter()
+        for pick in shares.picks((task.call.options.queue, task.call.name) for task in free):
+            room = shares.room(pick, taken[pick.lane])
+            mine = [t for t in free if t.call.options.queue == pick.queue and t.call.name in pick.steps][:room]
+            shares.take(pick.queue, len(mine))
+            taken[pick.lane] += len(mine)
+            for task in mine:
+                yield claim_task(rows, copy.copy(task), worker)
+
+    async def held(self, worker: WorkerId) -> list[ClaimedTask]:
+        return [claimed(task) for task in self._rows.tasks.values() if task.owner == worker]
 
     async def knocks(self, worker: WorkerId) -> list[RunId]:
         owned = sorted(run for run, kept in self._rows.runs.items() if kept.row.owner == worker)
@@ -158,6 +203,34 @@ class MemoryStore:
 
     async def waits(self, run: RunId) -> list[WaitRecord]:
         return sorted(self._rows.waits.get(run, {}).values(), key=lambda wait: (wait.due, wait.ref))
+
+    async def tasks(self, run: RunId) -> list[TaskRecord]:
+        return [task_record(task) for key, task in sorted(self._rows.tasks.items()) if key.run == run]
+
+    async def queues(self) -> list[QueueRecord]:
+        now = self.clock.now()
+        found: list[QueueRecord] = []
+        for name, limit in sorted(self._rows.queues.items()):
+            tasks = [task for task in self._rows.tasks.values() if task.call.options.queue == name]
+            waiting = [task.scheduled_at for task in tasks if task.owner is None]
+            living = [service for service in self._services.values() if self._workers[service.worker][1] > now]
+            record = QueueRecord(
+                name=name,
+                waiting=len(waiting),
+                running=len(tasks) - len(waiting),
+                limit=limit,
+                oldest=min(waiting, default=None),
+                served=sum(service.queues is None or name in service.queues for service in living),
+            )
+            found.append(record)
+        return found
+
+    async def limit_queue(self, queue: str, limit: int | None) -> None:
+        self._rows.queues[queue] = limit
+
+    async def services(self) -> list[ServiceRecord]:
+        now = self.clock.now()
+        return [service for worker, service in sorted(self._services.items()) if self._workers[worker][1] > now]
 
     async def hooks(self, run: RunId) -> list[HookRecord]:
         found = [self._hook(token) for token, (hook, _) in self._rows.hooks.items() if hook.run == run]
@@ -261,6 +334,7 @@ class MemoryStore:
                 hooks=[hook for hook, _ in rows.hooks.values() if hook.run == run],
                 watches=watches,
                 inbox=rows.inbox(run),
+                tasks=[task for key, task in rows.tasks.items() if key.run == run],
             )
             found += faults(known, workers=self._workers)
         for kind, table in (("waits", rows.waits), ("an inbox", rows.inboxes)):

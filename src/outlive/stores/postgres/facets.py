@@ -22,13 +22,15 @@ from outlive.model.entries import (
     RunCommit,
     SendPayload,
     SpawnRun,
+    TaskCommit,
+    TaskKey,
     Terminate,
     WriteStream,
 )
 from outlive.model.ids import RunId, TokenHash
 from outlive.model.inbox import InboxItem
-from outlive.model.rows import HeldHook, Known, RunRow, Watcher
-from outlive.model.streams import Written
+from outlive.model.rows import HeldHook, Known, RunRow, TaskRow, Watcher
+from outlive.model.streams import StreamWrite, Written
 
 Kind: TypeAlias = Literal[
     "run",
@@ -46,6 +48,7 @@ Kind: TypeAlias = Literal[
     "written",
     "event",
     "message_ids",
+    "task",
 ]
 Facet: TypeAlias = tuple[Kind, *tuple[str | int, ...]]
 """What is needed: its kind, and which."""
@@ -79,6 +82,8 @@ class Loaded(Struct):
     written: dict[tuple[RunId, int, int], list[tuple[str, int]]] = field(default_factory=dict)
     events: dict[tuple[RunId, int, int], ev.Event] = field(default_factory=dict)
     message_ids: list[int] = field(default_factory=list)
+    tasks: dict[TaskKey, TaskRow | None] = field(default_factory=dict)
+    """Locked."""
 
 
 def foreseen(entries: Iterable[Entry], loaded: Loaded) -> set[Facet]:
@@ -96,6 +101,9 @@ def foreseen(entries: Iterable[Entry], loaded: Loaded) -> set[Facet]:
                 _of_message(needs, entry, loaded)
             case Terminate(run=run):
                 _of_end(needs, run, loaded)
+            case TaskCommit():
+                messages += 1
+                _of_task(needs, entry)
             case AnswerRequest(request=request):
                 needs.add(("request", request))
     if messages > len(loaded.message_ids):
@@ -118,10 +126,9 @@ def _of_commit(needs: set[Facet], commit: RunCommit, loaded: Loaded) -> int:
         needs.add(("hooks", run))
     for watch in commit.watch:
         needs.update((("run", watch.target), ("inbox", run)))
-    for write in commit.streams:
-        needs.add(
-            ("length", run, write.stream) if isinstance(write, Written) else ("written", run, commit.link, write.ref)
-        )
+    for ref in commit.cancel_tasks:
+        needs.add(("task", run, commit.link, ref))
+    needs.update(_of_streams(run, commit.link, commit.streams))
     for proposal in commit.proposals:
         match proposal:
             case ev.HookCreated(token_hash=token):
@@ -141,6 +148,16 @@ def _of_commit(needs: set[Facet], commit: RunCommit, loaded: Loaded) -> int:
             case _:
                 pass
     return messages
+
+
+def _of_task(needs: set[Facet], commit: TaskCommit) -> None:
+    needs.update((("run", commit.run), ("task", commit.run, commit.link, commit.ref)))
+    needs.update(_of_streams(commit.run, commit.link, commit.streams))
+
+
+def _of_streams(run: RunId, link: int, writes: Iterable[StreamWrite]) -> Iterable[Facet]:
+    for write in writes:
+        yield ("length", run, write.stream) if isinstance(write, Written) else ("written", run, link, write.ref)
 
 
 def _of_end(needs: set[Facet], run: RunId, loaded: Loaded) -> int:

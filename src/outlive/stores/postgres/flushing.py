@@ -12,8 +12,8 @@ from outlive.model.ids import RunId
 from outlive.model.inbox import InboxItem
 from outlive.model.rows import RunRow
 from outlive.model.webhooks import encode
+from outlive.stores.columns import message_body, new_task
 from outlive.stores.postgres.connections import Again
-from outlive.stores.postgres.loading import Body
 from outlive.stores.postgres.rows import StagedRows, Writes
 from outlive.stores.postgres.statements import Statements
 
@@ -74,6 +74,13 @@ def _statements(rows: StagedRows, writes: Writes) -> Iterator[tuple[str, Collect
     yield "open_requests", [(request, run, time) for request, (run, time) in writes.opened_requests.items()]
     yield "answer_requests", list(writes.answers.items())
     yield "drop_watches", writes.dropped_watches
+    yield "drop_tasks", list(writes.dropped_tasks)
+    yield (
+        "update_tasks",
+        [(*key, t.owner, t.claims, t.crashes, t.cancelling) for key, t in writes.updated_tasks.items()],
+    )
+    yield "void_tasks", list(writes.voided_tasks.items())
+    yield "put_tasks", [new_task(task) for task in writes.new_tasks.values()]
     yield "drop_messages", [(id,) for id in writes.dropped_messages]
 
 
@@ -151,6 +158,4 @@ def _advance(row: RunRow) -> tuple[Any, ...]:
 
 
 def _message(run: RunId, item: InboxItem) -> tuple[Any, ...]:
-    body = Body(payload=item.payload, run_id=item.run_id, status=item.status, outcome=item.outcome)
-    text = msgspec.json.encode(body).decode()
-    return (item.id, run, item.link, item.ref, item.kind, item.accepted, item.token_hash, text)
+    return (item.id, run, item.link, item.ref, item.kind, item.accepted, item.token_hash, message_body(item))

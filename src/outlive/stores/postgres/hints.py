@@ -156,4 +156,5 @@ def _hint_of_commit(commit: RunCommit, done: Committed) -> Hint:
         about.append(commit.run)
     if commit.streams or done.wrote:
         about.append(streams_of(commit.run))
-    return Hint(due=bool(done.ended_watches) or SpawnRun in kinds, about=tuple(about))
+    due = bool(done.ended_watches) or SpawnRun in kinds or ev.StepScheduled in kinds
+    return Hint(due=due, workers=done.cancelling, about=tuple(about))

@@ -8,8 +8,9 @@ from typing import Final
 from outlive.model.audit import Kept, faults, stray
 from outlive.model.ids import RunId
 from outlive.model.rows import Watcher
+from outlive.stores.columns import inbox_item, task_row
 from outlive.stores.postgres.connections import Connection, Connections
-from outlive.stores.postgres.loading import held_hook, inbox_item, run_row
+from outlive.stores.postgres.loading import held_hook, run_row
 from outlive.stores.postgres.reading import Reader
 from outlive.stores.postgres.statements import Statements
 
@@ -64,6 +65,7 @@ async def _faults(connection: Connection, sql: Statements, run: RunId) -> list[s
         hooks=[held_hook(*columns) for _, *columns in await connection.fetch(sql["hooks_of"], [run])],
         watches=[Watcher(*watch) for watch in await connection.fetch(sql["audit_watches"], run)],
         inbox=[inbox_item(*columns) for _, *columns in await connection.fetch(sql["inboxes"], [run])],
+        tasks=[task_row(*columns) for columns in await connection.fetch(sql["tasks_of"], run)],
     )
     workers = {worker for (worker,) in await connection.fetch(sql["workers"])}
     return list(faults(kept, workers=workers))

@@ -6,15 +6,13 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, TypeAlias, cast
 
-import msgspec
-from msgspec import Raw, Struct
-
-from outlive.model.events import NOTHING, Payload, decode_event
-from outlive.model.ids import RunId, TokenHash
-from outlive.model.inbox import EndStatus, InboxItem, MessageKind
+from outlive.model.entries import TaskKey
+from outlive.model.events import decode_event
+from outlive.model.ids import RunId
 from outlive.model.records import RunStatus
 from outlive.model.rows import HeldHook, Known, RunRow, Watcher
 from outlive.model.webhooks import decode_settings
+from outlive.stores.columns import inbox_item, task_row
 from outlive.stores.postgres.connections import Connection
 from outlive.stores.postgres.facets import Facet, Kind, Loaded
 from outlive.stores.postgres.statements import Statements
@@ -22,16 +20,6 @@ from outlive.stores.postgres.statements import Statements
 _STATUS: Final = {status.value: status for status in RunStatus}
 
 
-class Body(Struct, frozen=True, omit_defaults=True):
-    """What a message holds beside its columns."""
-
-    payload: Payload | None = None
-    run_id: RunId | None = None
-    status: EndStatus = "completed"
-    outcome: Raw = NOTHING
-
-
-_bodies: Final = msgspec.json.Decoder(Body)
 _Which: TypeAlias = Collection[tuple[Any, ...]]
 _Fetch: TypeAlias = Callable[..., Awaitable[list[Any]]]
 
@@ -141,6 +129,12 @@ class Loader:
         for run, link, seq, event in await self._fetch("events_at", *_columns(which, 3)):
             self._loaded.events[run, link, seq] = decode_event(event)
 
+    async def _tasks(self, which: _Which) -> None:
+        self._loaded.tasks.update({TaskKey(*key): None for key in which})
+        for record in await self._fetch("lock_tasks", *_columns(which, 3)):
+            task = task_row(*record)
+            self._loaded.tasks[task.key] = task
+
     async def _message_ids(self, which: _Which) -> None:
         count = max(count for (count,) in which)
         found = await self._fetch("message_ids", count)
@@ -150,6 +144,7 @@ class Loader:
 _LOADS: Final[Mapping[Kind, Callable[[Loader, _Which], Awaitable[None]]]] = {
     "run": Loader._runs,
     "request": Loader._requests,
+    "task": Loader._tasks,
     "token": Loader._tokens,
     "hooks": Loader._hooks,
     "inbox": Loader._inboxes,
@@ -179,21 +174,3 @@ def run_row(columns: Any) -> RunRow:
 
 def held_hook(run: RunId, link: int, ref: int, token: str, schema: str, webhook: str) -> HeldHook:
     return HeldHook(run, link, ref, token, schema, decode_settings(webhook) if webhook else None)
-
-
-def inbox_item(
-    id: int, link: int, ref: int, kind: MessageKind, accepted: float, token_hash: TokenHash | None, body: str
-) -> InboxItem:
-    held = _bodies.decode(body)
-    return InboxItem(
-        id=id,
-        kind=kind,
-        accepted=accepted,
-        link=link,
-        ref=ref,
-        token_hash=token_hash,
-        payload=held.payload,
-        run_id=held.run_id,
-        status=held.status,
-        outcome=held.outcome,
-    )

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from outlive.model.entries import ClaimedTask
 from outlive.model.events import Recorded, decode_event
 from outlive.model.ids import RunId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
+from outlive.model.records import (
+    HookRecord,
+    KeyRecord,
+    QueueRecord,
+    RunRecord,
+    ServiceRecord,
+    TaskRecord,
+    WaitRecord,
+)
 from outlive.model.streams import Chunk, StreamRecord
-from outlive.stores.columns import hook_record, run_record
+from outlive.model.tasks import claimed, task_record
+from outlive.stores.columns import hook_record, run_record, service_record, task_row
 from outlive.stores.postgres.connections import Connections
 from outlive.stores.postgres.statements import Statements
 from outlive.stores.protocol import RunFilter
@@ -42,6 +52,21 @@ class Reader:
 
     async def waits(self, run: RunId) -> list[WaitRecord]:
         return [WaitRecord(*row) for row in await self.fetch("waits", run)]
+
+    async def tasks(self, run: RunId) -> list[TaskRecord]:
+        return [task_record(task_row(*row)) for row in await self.fetch("tasks_of", run)]
+
+    async def held(self, worker: WorkerId) -> list[ClaimedTask]:
+        return [claimed(task_row(*row)) for row in await self.fetch("held_tasks", worker)]
+
+    async def queues(self, now: float | None) -> list[QueueRecord]:
+        return [
+            QueueRecord(name=name, waiting=waiting, running=running, limit=most, oldest=oldest, served=served)
+            for name, waiting, running, most, oldest, served in await self.fetch("queues", now)
+        ]
+
+    async def services(self, now: float | None) -> list[ServiceRecord]:
+        return [service_record(*row) for row in await self.fetch("services", now)]
 
     async def hooks(self, run: RunId) -> list[HookRecord]:
         return [hook_record(*row) for row in await self.fetch("hooks", run)]

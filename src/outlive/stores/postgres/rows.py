@@ -9,12 +9,12 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from outlive.model.entries import NewRun
+from outlive.model.entries import NewRun, TaskKey
 from outlive.model.events import Event, Parent, Recorded, WaitKind
 from outlive.model.ids import RunId, TokenHash
 from outlive.model.inbox import InboxItem
 from outlive.model.records import RunStatus
-from outlive.model.rows import HeldHook, Known, RunRow, Watcher
+from outlive.model.rows import HeldHook, Known, RunRow, TaskRow, Watcher
 from outlive.model.streams import ChunkKind, Piece, Reset, encode_reset
 from outlive.model.webhooks import GONE
 from outlive.stores.postgres.facets import Kind, Loaded, Missing
@@ -61,6 +61,11 @@ class Writes(Struct):
     dropped_watches: list[tuple[RunId, int]] = field(default_factory=list)
     taken_watchers: dict[RunId, None] = field(default_factory=dict)
     watches: dict[tuple[RunId, Watcher], None] = field(default_factory=dict)
+    new_tasks: dict[TaskKey, TaskRow] = field(default_factory=dict)
+    updated_tasks: dict[TaskKey, TaskRow] = field(default_factory=dict)
+    dropped_tasks: dict[TaskKey, None] = field(default_factory=dict)
+    voided_tasks: dict[RunId, bool] = field(default_factory=dict)
+    """Runs that their tasks are of no use to any more, and whether those are asked to end."""
 
 
 class StagedRows:
@@ -140,6 +145,37 @@ class StagedRows:
                 if wait is not None:
                     there[ref] = wait[2]
         return min(there.values(), default=None)
+
+    # --- tasks ---
+
+    def task(self, run: RunId, link: int, ref: int) -> TaskRow | None:
+        key, writes = TaskKey(run, link, ref), self.writes
+        if key in writes.new_tasks:
+            return copy.copy(writes.new_tasks[key])
+        if key in writes.dropped_tasks:
+            return None
+        there = writes.updated_tasks.get(key) or _get(self._loaded.tasks, key, "task", *key)
+        task = copy.copy(there)
+        if task is not None and run in writes.voided_tasks:
+            task.void = True
+            task.cancelling |= writes.voided_tasks[run]
+            return None if task.owner is None else task
+        return task
+
+    def put_task(self, task: TaskRow) -> None:
+        self.writes.new_tasks[task.key] = copy.copy(task)
+
+    def update_task(self, task: TaskRow) -> None:
+        self.writes.updated_tasks[task.key] = copy.copy(task)
+
+    def drop_task(self, task: TaskRow) -> None:
+        if self.writes.new_tasks.pop(task.key, None) is None:
+            self.writes.dropped_tasks[task.key] = None
+        self.writes.updated_tasks.pop(task.key, None)
+
+    def void_tasks(self, run: RunId, *, cancel: bool) -> None:
+        self.writes.new_tasks = {key: task for key, task in self.writes.new_tasks.items() if key.run != run}
+        self.writes.voided_tasks[run] = cancel
 
     # --- hooks ---
 

@@ -10,12 +10,22 @@ from typing import Final
 from msgspec import Raw
 
 from outlive.errors import LeaseLost, UsageError
-from outlive.model.entries import Claims, Entry, NewRun, Outcome
+from outlive.model.entries import ClaimedTask, Claims, Entry, NewRun, Outcome
 from outlive.model.events import Recorded
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
+from outlive.model.records import (
+    HookRecord,
+    KeyRecord,
+    QueueRecord,
+    RunRecord,
+    ServiceRecord,
+    TaskRecord,
+    WaitRecord,
+)
 from outlive.model.streams import Chunk, StreamRecord
+from outlive.model.tasks import Wanted
+from outlive.stores.columns import service_columns
 from outlive.stores.postgres import housekeeping
 from outlive.stores.postgres.beating import Beat
 from outlive.stores.postgres.clock import ServerClock
@@ -100,6 +110,10 @@ class PostgresStore:
         if joined is None:
             raise LeaseLost(f"worker {worker} has joined before; take a new id for each life")
 
+    async def serve(self, service: ServiceRecord) -> None:
+        async with self._use().connections.single() as connection:
+            await connection.execute(self._sql["serve"], *service_columns(service))
+
     async def renew(self, worker: WorkerId) -> bool:
         async with self._use().connections.single() as connection:
             return await connection.fetchval(self._sql["renew"], worker, self._time()) is not None
@@ -140,8 +154,10 @@ class PostgresStore:
         fingerprint: str,
         suspects: int,
         root: RunId | None = None,
+        tasks: Wanted | None = None,
     ) -> Claims:
-        due = Due(sorted(workflows), limit=limit, fingerprint=fingerprint, suspects=suspects, root=root)
+        names = sorted(workflows)
+        due = Due(names, limit=limit, fingerprint=fingerprint, suspects=suspects, root=root, tasks=tasks)
         return await self._use().writer.claim(worker, due)
 
     async def knocks(self, worker: WorkerId) -> list[RunId]:
@@ -149,6 +165,9 @@ class PostgresStore:
 
     async def owned(self, worker: WorkerId) -> list[RunId]:
         return await self._use().reader.owned(worker)
+
+    async def held(self, worker: WorkerId) -> list[ClaimedTask]:
+        return await self._use().reader.held(worker)
 
     def changed(self) -> bool:
         return False  # it says so by itself
@@ -169,6 +188,19 @@ class PostgresStore:
 
     async def waits(self, run: RunId) -> list[WaitRecord]:
         return await self._use().reader.waits(run)
+
+    async def tasks(self, run: RunId) -> list[TaskRecord]:
+        return await self._use().reader.tasks(run)
+
+    async def queues(self) -> list[QueueRecord]:
+        return await self._use().reader.queues(self._time())
+
+    async def limit_queue(self, queue: str, limit: int | None) -> None:
+        async with self._use().connections.single() as connection:
+            await connection.execute(self._sql["limit_queue"], queue, limit)
+
+    async def services(self) -> list[ServiceRecord]:
+        return await self._use().reader.services(self._time())
 
     async def hooks(self, run: RunId) -> list[HookRecord]:
         return await self._use().reader.hooks(run)

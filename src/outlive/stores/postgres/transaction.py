@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from outlive.model.carry import Carrier
-from outlive.model.entries import Claimed, Entry, Outcome, Rejected
+from outlive.model.entries import Claimed, ClaimedTask, Entry, Outcome, Rejected
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.rows import RunRow
+from outlive.model.tasks import Shares, Wanted, claim_task
+from outlive.stores.columns import task_row
 from outlive.stores.postgres.clock import ServerClock
 from outlive.stores.postgres.connections import Again, Connection
 from outlive.stores.postgres.facets import Facet, Loaded, Missing
@@ -30,6 +33,7 @@ class Due(NamedTuple):
     fingerprint: str
     suspects: int
     root: RunId | None
+    tasks: Wanted | None
 
 
 class Stamp(NamedTuple):
@@ -109,7 +113,10 @@ class Transaction:
             self._now = self._fixed or await self._connection.fetchval(self._sql["clock"])
         await self._connection.execute(self._sql["lock_worker"], worker)
         owned = await self._connection.fetch(self._sql["lock_owned"], worker)
-        suspects = sum(not progress for _, progress in owned) if crashed else 0
+        held = await self._connection.fetch(self._sql["lock_held"], worker)
+        suspects = sum(not progress for _, progress in owned) + len(held) if crashed else 0
+        if held:
+            await self._connection.execute(self._sql["free_tasks"], worker, int(suspects == 1))
         if owned:
             await self._connection.execute(self._sql["free"], worker, self._now, crashed, suspects == 1)
         await self._connection.execute(self._sql["leave"], worker)
@@ -142,6 +149,31 @@ class Transaction:
                 log.exception("run %s can't be claimed; run `outlive doctor`", run)
         await flush(self._connection, self._sql, rows)
         self._leave(rows)
+        return claimed
+
+    async def take_tasks(self, worker: WorkerId, wanted: Wanted, root: RunId | None) -> list[ClaimedTask]:
+        """Tasks that nobody holds, as there is room for them."""
+        rows = StagedRows(self._loaded)
+        mine = [task_row(*columns) for columns in await self._connection.fetch(self._sql["ending_tasks"], root)]
+        claimed = [claim_task(rows, task, worker) for task in mine]
+        queues = None if wanted.queues is None else sorted(wanted.queues)
+        waiting = await self._connection.fetch(self._sql["waiting_steps"], wanted.steps, queues, root)
+        names = sorted({queue for queue, _ in waiting})
+        limits: dict[str, int] = {}
+        held: dict[str, int] = {}
+        if names:
+            limits.update(tuple(row) for row in await self._connection.fetch(self._sql["lock_limits"], names))
+        if limits:
+            held.update(tuple(row) for row in await self._connection.fetch(self._sql["held_slots"], sorted(limits)))
+        shares = Shares(wanted, limits=limits, held=held)
+        taken: Counter[frozenset[str]] = Counter()
+        for pick in shares.picks((queue, name) for queue, name in waiting):
+            values = (pick.queue, pick.steps, shares.room(pick, taken[pick.lane]), root)
+            mine = [task_row(*columns) for columns in await self._connection.fetch(self._sql["waiting_tasks"], *values)]
+            shares.take(pick.queue, len(mine))
+            taken[pick.lane] += len(mine)
+            claimed += [claim_task(rows, task, worker) for task in mine]
+        await flush(self._connection, self._sql, rows)
         return claimed
 
     async def next_due(self, due: Due) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 import uuid
@@ -17,8 +18,9 @@ from typing import Final, TypeVar
 import asyncpg
 
 from outlive.errors import LeaseLost, StoreError, StoreUnavailable
-from outlive.model.entries import Claims, Entry, Outcome, Rejected
+from outlive.model.entries import Claims, Entry, Outcome, Rejected, TaskKey
 from outlive.model.ids import WorkerId
+from outlive.model.tasks import Wanted
 from outlive.stores.postgres.appending import Append, OwnedRows, as_append
 from outlive.stores.postgres.clock import ServerClock
 from outlive.stores.postgres.connections import (
@@ -201,17 +203,19 @@ class Writer:
         async with self._connections.single() as connection:
             statement = "look" if due.root is None else "look_under"
             values = [worker, due.workflows, due.fingerprint, self._fixed(), due.suspects > 0]
+            root = [] if due.root is None else [due.root]
             asked = time.monotonic()
-            record = await connection.fetchrow(self._sql[statement], *values, *([] if due.root is None else [due.root]))
+            record = await connection.fetchrow(self._sql[statement], *values, *root, *_wanted(due.tasks))
         assert record is not None, "it always has one row"
-        now, stands, dead, some_due, some_parked, next_due = record
+        now, stands, dead, some_due, some_parked, next_due, some_tasks, cancelling = record
         if self._clock is not None:
             self._clock.follow(now, asked=asked)
         if not stands:
             raise _lost(worker)
-        if not (dead or some_due or some_parked):
-            return Claims(runs=(), next_due=next_due)
-        return await self._tried(lambda: self._claim(worker, due))
+        ending = () if cancelling is None else tuple(TaskKey(*key) for key in json.loads(cancelling))
+        if not (dead or some_due or some_parked or (some_tasks and due.tasks is not None)):
+            return Claims(runs=(), next_due=next_due, cancelling=ending)
+        return await self._tried(lambda: self._claim(worker, due, ending))
 
     async def _look_for_long_transactions(self) -> None:
         """Warn of them, now and then: while one is open no dead row is cleared away, and every claim walks past them."""
@@ -230,15 +234,16 @@ class Writer:
                     pid,
                 )
 
-    async def _claim(self, worker: WorkerId, due: Due) -> Claims:
+    async def _claim(self, worker: WorkerId, due: Due, ending: tuple[TaskKey, ...]) -> Claims:
         async with self._transaction() as transaction:
             if not await transaction.lease(worker, "claim"):
                 raise _lost(worker)
             await transaction.sweep(worker)
             claimed = await transaction.take(worker, await transaction.due(due))
             next_due = await transaction.next_due(due)
+            tasks = [] if due.tasks is None else await transaction.take_tasks(worker, due.tasks, due.root)
         self._remember(transaction, worker)
-        return Claims(runs=tuple(claimed), next_due=next_due)
+        return Claims(runs=tuple(claimed), next_due=next_due, tasks=tuple(tasks), cancelling=ending)
 
     async def leave(self, worker: WorkerId) -> None:
         async def once() -> None:
@@ -264,6 +269,13 @@ _ENTRY_ERRORS: Final = (
     UnicodeError,
     OverflowError,
 )
+
+
+def _wanted(tasks: Wanted | None) -> tuple[list[str], list[str] | None]:
+    """Steps and queues to look for."""
+    if tasks is None:
+        return [], None
+    return tasks.steps, None if tasks.queues is None else sorted(tasks.queues)
 
 
 def _lost(worker: WorkerId) -> LeaseLost:

@@ -17,7 +17,7 @@ KEY_LIFE: Final = 7 * 86_400.0
 """How long a key deduplicates deliveries to a run that lives on."""
 
 _PER_RUN: Final = (
-    *("prune_events", "prune_tags", "prune_keys", "prune_chunks", "prune_requests", "prune_ended_hooks"),
+    *("prune_events", "prune_tags", "prune_keys", "prune_chunks", "prune_requests", "prune_ended_hooks", "prune_tasks"),
     "prune_run",
 )
 
@@ -60,6 +60,7 @@ def _faults(connection: Connection, run: RunId) -> list[str]:
         ],
         watches=[Watcher(*watch) for watch in fetch(connection, tuple[RunId, int, int], SQL["audit_watches"], (run,))],
         inbox=rows.inbox(run),
+        tasks=reading.tasks(connection, run),
     )
     workers = {worker for (worker,) in fetch(connection, tuple[WorkerId], SQL["workers"])}
     return list(faults(kept, workers=workers))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from outlive.model.entries import ClaimedTask
 from outlive.model.events import Recorded, WaitKind, decode_event
 from outlive.model.ids import RunId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
+from outlive.model.records import HookRecord, KeyRecord, QueueRecord, RunRecord, ServiceRecord, WaitRecord
+from outlive.model.rows import TaskRow
 from outlive.model.streams import Chunk, ChunkKind, StreamRecord
-from outlive.stores.columns import hook_record, run_record
+from outlive.model.tasks import claimed
+from outlive.stores.columns import hook_record, run_record, service_record, task_row
 from outlive.stores.protocol import RunFilter
 from outlive.stores.sqlite.connection import Connection, fetch
+from outlive.stores.sqlite.rows import TASK
 from outlive.stores.sqlite.statements import SQL
 
 _RECORD: Final = tuple[
@@ -37,6 +41,8 @@ _WAIT: Final = tuple[RunId, int, int, WaitKind, float]
 _HOOK: Final = tuple[TokenHash, RunId, int, int, str, str, float, int, str]
 _CHUNK: Final = tuple[int, ChunkKind, int, int, float, str | bytes]
 _STREAM: Final = tuple[int | None, float, float, int]
+_QUEUE: Final = tuple[str, int, int, int | None, float | None, int]
+_SERVICE: Final = tuple[WorkerId, str | None, str, str]
 _KEY: Final = tuple[str, str, str, str, float, float | None, float | None]
 
 
@@ -84,6 +90,25 @@ def list_query(where: RunFilter) -> tuple[str, tuple[str | float, ...]]:
 
 def waits(connection: Connection, run: RunId) -> list[WaitRecord]:
     return [WaitRecord(*row) for row in fetch(connection, _WAIT, SQL["waits"], (run,))]
+
+
+def tasks(connection: Connection, run: RunId) -> list[TaskRow]:
+    return [task_row(*row) for row in fetch(connection, TASK, SQL["tasks_of"], (run,))]
+
+
+def held(connection: Connection, worker: WorkerId) -> list[ClaimedTask]:
+    return [claimed(task_row(*row)) for row in fetch(connection, TASK, SQL["held_tasks"], (worker,))]
+
+
+def queues(connection: Connection, *, now: float) -> list[QueueRecord]:
+    return [
+        QueueRecord(name=name, waiting=count - running, running=running, limit=most, oldest=oldest, served=served)
+        for name, count, running, most, oldest, served in fetch(connection, _QUEUE, SQL["queues"], (now,))
+    ]
+
+
+def services(connection: Connection, *, now: float) -> list[ServiceRecord]:
+    return [service_record(*row) for row in fetch(connection, _SERVICE, SQL["services"], (now,))]
 
 
 def hooks(connection: Connection, run: RunId) -> list[HookRecord]:

@@ -6,16 +6,16 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Raw, Struct
 
 from outlive.model.entries import NewRun
-from outlive.model.events import NOTHING, Event, Parent, Payload, Recorded, WaitKind, decode_event, encode_event
+from outlive.model.events import Event, Parent, Recorded, WaitKind, decode_event, encode_event
 from outlive.model.ids import RunId, TokenHash, WorkerId
-from outlive.model.inbox import EndStatus, InboxItem, MessageKind
+from outlive.model.inbox import InboxItem, MessageKind
 from outlive.model.records import RunStatus
-from outlive.model.rows import HeldHook, Known, RunRow, Watcher
+from outlive.model.rows import HeldHook, Known, RunRow, TaskRow, Watcher
 from outlive.model.streams import Piece, Reset, encode_reset
 from outlive.model.webhooks import GONE, decode_settings, encode
+from outlive.stores.columns import inbox_item, message_body, new_task, task_row
 from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.statements import SQL
 
@@ -42,23 +42,13 @@ _COLUMNS: Final = tuple[
     str,
 ]
 _ITEM: Final = tuple[int, int, int, MessageKind, float, TokenHash | None, str]
+TASK: Final = tuple[int, RunId, int, int, RunId, float, WorkerId | None, int, int, bool, bool, str]
 _RUN: Final = SQL["run"]
 _ADD_RUN: Final = SQL["add_run"]
 _ADVANCE_RUN: Final = SQL["advance_run"]
 _UPDATE_RUN: Final = SQL["update_run"]
 _APPEND: Final = SQL["append"]
 
-
-class _Body(Struct, frozen=True, omit_defaults=True):
-    """What a message holds beside its columns."""
-
-    payload: Payload | None = None
-    run_id: RunId | None = None
-    status: EndStatus = "completed"
-    outcome: Raw = NOTHING
-
-
-_bodies: msgspec.json.Decoder[_Body] = msgspec.json.Decoder(_Body)
 
 _MOST_REMEMBERED: Final = 50_000
 
@@ -77,7 +67,9 @@ class SqliteRows:
         self._version: int | None = None
         self._known: dict[RunId, RunRow] = {}
         self._bare: set[RunId] = set()
-        """Those of them that have no wait, hook, message or watch, and whom nobody watches."""
+        """Those of them that have no wait, hook, message, task or watch, and whom nobody watches."""
+        self._queued: set[tuple[str, str]] = set()
+        """Queues and steps that are known to have been in them."""
 
     def begin(self) -> None:
         """Inside a transaction that has just begun: what is remembered stands unless somebody else has written."""
@@ -90,6 +82,7 @@ class SqliteRows:
         """What was remembered may not stand: a transaction was rolled back, or rows were written past this object."""
         self._known.clear()
         self._bare.clear()
+        self._queued.clear()
 
     # --- runs ---
 
@@ -184,6 +177,32 @@ class SqliteRows:
         [(due,)] = fetch(self._connection, tuple[float | None], SQL["next_wait"], (run,))
         return due
 
+    # --- tasks ---
+
+    def task(self, run: RunId, link: int, ref: int) -> TaskRow | None:
+        found = fetch(self._connection, TASK, SQL["task"], (run, link, ref))
+        return task_row(*found[0]) if found else None
+
+    def put_task(self, task: TaskRow) -> None:
+        self._bare.discard(task.run)
+        options, name = task.call.options, task.call.name
+        self._execute(SQL["put_task"], new_task(task))
+        if (options.queue, name) not in self._queued:
+            self._execute(SQL["put_queue"], (options.queue,))
+            self._execute(SQL["put_queued_step"], (options.queue, name))
+            self._queued.add((options.queue, name))
+
+    def update_task(self, task: TaskRow) -> None:
+        self._execute(SQL["update_task"], (*task.key, task.owner, task.claims, task.crashes, task.cancelling))
+
+    def drop_task(self, task: TaskRow) -> None:
+        self._execute(SQL["drop_task"], task.key)
+
+    def void_tasks(self, run: RunId, *, cancel: bool) -> None:
+        if run not in self._bare:
+            self._execute(SQL["drop_waiting_tasks"], (run,))
+            self._execute(SQL["void_tasks"], (run, cancel))
+
     # --- hooks ---
 
     def hook(self, token_hash: TokenHash) -> HeldHook | None:
@@ -214,7 +233,7 @@ class SqliteRows:
     def inbox(self, run: RunId) -> list[InboxItem]:
         if run in self._bare:
             return []
-        return [_item(*row) for row in fetch(self._connection, _ITEM, SQL["inbox"], (run,))]
+        return [inbox_item(*row) for row in fetch(self._connection, _ITEM, SQL["inbox"], (run,))]
 
     def inbox_waits(self, run: RunId) -> bool:
         if run in self._bare:
@@ -228,11 +247,10 @@ class SqliteRows:
 
     def add_message(self, run: RunId, message: InboxItem) -> None:
         self._bare.discard(run)
-        body = _Body(payload=message.payload, run_id=message.run_id, status=message.status, outcome=message.outcome)
-        text = msgspec.json.encode(body).decode()
+        body = message_body(message)
         self._execute(
             SQL["add_message"],
-            (run, message.link, message.ref, message.kind, message.accepted, message.token_hash, text),
+            (run, message.link, message.ref, message.kind, message.accepted, message.token_hash, body),
         )
 
     def drop_messages(self, run: RunId, ids: Collection[int]) -> None:
@@ -350,21 +368,3 @@ def _columns(row: RunRow) -> tuple[str | float | None, ...]:
 
 def _event(run: RunId, link: int, recorded: Recorded) -> tuple[str | float, ...]:
     return (run, link, recorded.seq, recorded.time, recorded.worker, recorded.epoch, encode_event(recorded.event))
-
-
-def _item(
-    id: int, link: int, ref: int, kind: MessageKind, accepted: float, token_hash: TokenHash | None, body: str
-) -> InboxItem:
-    held = _bodies.decode(body)
-    return InboxItem(
-        id=id,
-        kind=kind,
-        accepted=accepted,
-        link=link,
-        ref=ref,
-        token_hash=token_hash,
-        payload=held.payload,
-        run_id=held.run_id,
-        status=held.status,
-        outcome=held.outcome,
-    )

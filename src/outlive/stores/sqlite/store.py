@@ -18,12 +18,21 @@ import apsw
 from msgspec import Raw
 
 from outlive.errors import ConfigurationError, UsageError
-from outlive.model.entries import Claims, Entry, NewRun, Outcome
+from outlive.model.entries import ClaimedTask, Claims, Entry, NewRun, Outcome
 from outlive.model.events import Recorded
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
+from outlive.model.records import (
+    HookRecord,
+    KeyRecord,
+    QueueRecord,
+    RunRecord,
+    ServiceRecord,
+    TaskRecord,
+    WaitRecord,
+)
 from outlive.model.streams import Chunk, StreamRecord
+from outlive.model.tasks import Wanted, task_record
 from outlive.stores.protocol import NO_GUESTS, Clock, Fence, Pace, RunFilter
 from outlive.stores.sqlite import housekeeping, locks, reading
 from outlive.stores.sqlite.connection import (
@@ -135,6 +144,9 @@ class SQLiteStore:
     async def join(self, worker: WorkerId, *, lease: float) -> None:
         await self._write(lambda writer: writer.join(worker, lease=lease))
 
+    async def serve(self, service: ServiceRecord) -> None:
+        await self._write(lambda writer: writer.serve(service))
+
     async def renew(self, worker: WorkerId) -> bool:
         return await asyncio.get_running_loop().run_in_executor(None, self.renew_now, worker)
 
@@ -180,8 +192,10 @@ class SQLiteStore:
         fingerprint: str,
         suspects: int,
         root: RunId | None = None,
+        tasks: Wanted | None = None,
     ) -> Claims:
-        due = Due(json.dumps(sorted(workflows)), limit=limit, fingerprint=fingerprint, suspects=suspects, root=root)
+        names = json.dumps(sorted(workflows))
+        due = Due(names, limit=limit, fingerprint=fingerprint, suspects=suspects, root=root, tasks=tasks)
         return await self._write(lambda writer: writer.claim(worker, due))
 
     async def knocks(self, worker: WorkerId) -> list[RunId]:
@@ -189,6 +203,9 @@ class SQLiteStore:
 
     async def owned(self, worker: WorkerId) -> list[RunId]:
         return await self._read(lambda connection: reading.owned(connection, worker))
+
+    async def held(self, worker: WorkerId) -> list[ClaimedTask]:
+        return await self._read(lambda connection: reading.held(connection, worker))
 
     def changed(self) -> bool:
         opened = self._use()
@@ -209,6 +226,18 @@ class SQLiteStore:
 
     async def waits(self, run: RunId) -> list[WaitRecord]:
         return await self._read(lambda connection: reading.waits(connection, run))
+
+    async def tasks(self, run: RunId) -> list[TaskRecord]:
+        return [task_record(task) for task in await self._read(lambda connection: reading.tasks(connection, run))]
+
+    async def queues(self) -> list[QueueRecord]:
+        return await self._read(partial(reading.queues, now=self.clock.now()))
+
+    async def limit_queue(self, queue: str, limit: int | None) -> None:
+        await self._write(lambda writer: writer.limit_queue(queue, limit))
+
+    async def services(self) -> list[ServiceRecord]:
+        return await self._read(partial(reading.services, now=self.clock.now()))
 
     async def hooks(self, run: RunId) -> list[HookRecord]:
         return await self._read(lambda connection: reading.hooks(connection, run))

@@ -11,11 +11,13 @@ import apsw
 
 from outlive.errors import LeaseLost
 from outlive.model.carry import Carrier
-from outlive.model.entries import Claimed, Claims, Entry, Outcome, Rejected
+from outlive.model.entries import Claimed, ClaimedTask, Claims, Entry, Outcome, Rejected, TaskKey
 from outlive.model.ids import RunId, WorkerId
-from outlive.model.records import KeyRecord
+from outlive.model.records import KeyRecord, ServiceRecord
+from outlive.model.tasks import Wanted
+from outlive.stores.columns import service_columns
 from outlive.stores.protocol import Clock
-from outlive.stores.sqlite import housekeeping
+from outlive.stores.sqlite import housekeeping, queues
 from outlive.stores.sqlite.connection import BUSY_MS, ENTRY_ERRORS, Connection, Durability, connect, fetch
 from outlive.stores.sqlite.identity import OpenFile
 from outlive.stores.sqlite.locks import ProcessLocks
@@ -36,6 +38,7 @@ class Due(NamedTuple):
     fingerprint: str
     suspects: int
     root: RunId | None
+    tasks: Wanted | None
 
 
 class Writer:
@@ -163,6 +166,14 @@ class Writer:
         self._joined[worker] = lease
         self._renewed[worker] = now
 
+    def serve(self, service: ServiceRecord) -> None:
+        with self._transaction():
+            self._execute(SQL["serve"], service_columns(service))
+
+    def limit_queue(self, queue: str, limit: int | None) -> None:
+        with self._transaction():
+            self._execute(SQL["limit_queue"], (queue, limit))
+
     def renew(self, worker: WorkerId, *, connection: Connection) -> bool:
         """On the connection of the heartbeat."""
         now = self._clock.now()
@@ -238,11 +249,15 @@ class Writer:
     def claim(self, worker: WorkerId, due: Due) -> Claims:
         now = self._clock.now()
         dead = self._dead(worker, now)
-        if not dead and not self._due(due, now):
+        ending = tuple(
+            TaskKey(*key) for key in fetch(self._connection, tuple[RunId, int, int], SQL["cancelling_tasks"], (worker,))
+        )
+        tasks = due.tasks is not None and queues.anything(self._connection, due.tasks, due.root)
+        if not dead and not tasks and not self._due(due, now):
             # nothing to write: no transaction, no fsync. What becomes due now is found by the next call
             if not fetch(self._connection, tuple[int], SQL["leased"], (worker, now)):
                 raise _lost(worker)
-            return Claims(runs=(), next_due=self._next_due(due))
+            return Claims(runs=(), next_due=self._next_due(due), cancelling=ending)
         with self._transaction():
             if not self._leased(worker, now):
                 raise _lost(worker)
@@ -251,10 +266,13 @@ class Writer:
             carrier = Carrier(self._rows, worker=worker, leased=True, now=now)
             claimed = [taken for run in self._due(due, now) if (taken := self._take(carrier, run))]
             next_due = self._next_due(due)
+            steps: list[ClaimedTask] = []
+            if due.tasks is not None:
+                steps += queues.claim(self._connection, self._rows, worker, due.tasks, due.root)
         self._renewed[worker] = now
         for other in dead:
             self._locks.bury(other)
-        return Claims(runs=tuple(claimed), next_due=next_due)
+        return Claims(runs=tuple(claimed), next_due=next_due, tasks=tuple(steps), cancelling=ending)
 
     def _take(self, carrier: Carrier, run: RunId) -> Claimed | None:
         self._execute("SAVEPOINT claim")
@@ -274,8 +292,14 @@ class Writer:
         return [other for other, until in others if until <= now or not self._locks.alive(other)]
 
     def _free(self, worker: WorkerId, *, crashed: bool) -> None:
-        suspects = fetch(self._connection, tuple[RunId], SQL["suspects"], (worker,)) if crashed else []
-        self._execute(SQL["free"], (worker, self._clock.now(), crashed, len(suspects) == 1))
+        suspects = 0
+        if crashed:
+            for of in ("suspects", "some_held_tasks"):
+                suspects += len(fetch(self._connection, tuple[str], SQL[of], (worker,)))
+        self._execute(SQL["free"], (worker, self._clock.now(), crashed, suspects == 1))
+        self._execute(SQL["drop_void_tasks"], (worker,))
+        self._execute(SQL["free_tasks"], (worker, suspects == 1))
+        self._execute(SQL["stop_serving"], (worker,))
         self._rows.forget()
         self._execute(SQL["leave"], (worker,))
 

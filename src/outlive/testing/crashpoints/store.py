@@ -10,12 +10,21 @@ from typing import Final, Literal, TypeAlias, TypeVar
 from msgspec import Raw, Struct, structs
 
 from outlive.errors import StoreUnavailable
-from outlive.model.entries import Claims, Entry, NewRun, Outcome, RunCommit, SpawnRun
+from outlive.model.entries import ClaimedTask, Claims, Entry, NewRun, Outcome, RunCommit, SpawnRun
 from outlive.model.events import Recorded
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
-from outlive.model.records import HookRecord, KeyRecord, RunRecord, WaitRecord
+from outlive.model.records import (
+    HookRecord,
+    KeyRecord,
+    QueueRecord,
+    RunRecord,
+    ServiceRecord,
+    TaskRecord,
+    WaitRecord,
+)
 from outlive.model.streams import Chunk, StreamRecord
+from outlive.model.tasks import Wanted
 from outlive.stores.protocol import Clock, Fence, Pace, RunFilter, Store
 from outlive.testing.crash import bury, shared
 
@@ -93,6 +102,9 @@ class MortalStore:
         self._workers.append(worker)
         await self.inner.join(worker, lease=lease)
 
+    async def serve(self, service: ServiceRecord) -> None:
+        await self.inner.serve(service)
+
     async def renew(self, worker: WorkerId) -> bool:
         return await self.inner.renew(worker)
 
@@ -147,13 +159,14 @@ class MortalStore:
         fingerprint: str,
         suspects: int,
         root: RunId | None = None,
+        tasks: Wanted | None = None,
     ) -> Claims:
         if self.dead:
             await _nothing()
         claims = await self.inner.claim(
-            worker, limit=limit, workflows=workflows, fingerprint=fingerprint, suspects=suspects, root=root
+            worker, limit=limit, workflows=workflows, fingerprint=fingerprint, suspects=suspects, root=root, tasks=tasks
         )
-        if claims.runs and not self.dead:
+        if (claims.runs or claims.tasks) and not self.dead:
             self.commits += 1
             if self._strikes("before") or self._strikes("after"):
                 self._die()
@@ -163,6 +176,9 @@ class MortalStore:
 
     async def owned(self, worker: WorkerId) -> list[RunId]:
         return await self._answer(lambda: asyncio.ensure_future(self.inner.owned(worker)))
+
+    async def held(self, worker: WorkerId) -> list[ClaimedTask]:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.held(worker)))
 
     def on_hint(self, told: Callable[[Hint], None]) -> None:
         self.inner.on_hint(told)
@@ -186,6 +202,18 @@ class MortalStore:
 
     async def waits(self, run: RunId) -> list[WaitRecord]:
         return await self._answer(lambda: asyncio.ensure_future(self.inner.waits(run)))
+
+    async def tasks(self, run: RunId) -> list[TaskRecord]:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.tasks(run)))
+
+    async def queues(self) -> list[QueueRecord]:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.queues()))
+
+    async def limit_queue(self, queue: str, limit: int | None) -> None:
+        await self.inner.limit_queue(queue, limit)
+
+    async def services(self) -> list[ServiceRecord]:
+        return await self._answer(lambda: asyncio.ensure_future(self.inner.services()))
 
     async def hooks(self, run: RunId) -> list[HookRecord]:
         return await self._answer(lambda: asyncio.ensure_future(self.inner.hooks(run)))

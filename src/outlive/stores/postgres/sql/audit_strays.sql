@@ -17,3 +17,5 @@ UNION ALL
 SELECT 'ended webhooks', s.run FROM outlive.ended_hooks AS s WHERE NOT EXISTS (SELECT 1 FROM outlive.runs AS r WHERE r.id = s.run) GROUP BY s.run
 UNION ALL
 SELECT 'results', s.run FROM outlive.results AS s WHERE NOT EXISTS (SELECT 1 FROM outlive.runs AS r WHERE r.id = s.run) GROUP BY s.run
+UNION ALL
+SELECT 'tasks', s.run FROM outlive.tasks AS s WHERE NOT EXISTS (SELECT 1 FROM outlive.runs AS r WHERE r.id = s.run) GROUP BY s.run

@@ -46,5 +46,20 @@ SELECT
             ORDER BY r.wake_at
             LIMIT 1
         ) AS r
+    ),
+    EXISTS (
+        SELECT 1
+        FROM outlive.queued_steps AS q
+        CROSS JOIN LATERAL (
+            SELECT 1
+            FROM outlive.tasks AS t
+            WHERE t.queue = q.queue AND t.name = q.name AND t.owner IS NULL AND NOT t.cancelling AND NOT t.void
+            ORDER BY t.priority, t.id
+            LIMIT 1
+        ) AS t
+        WHERE q.name = ANY($6::text[]) AND ($7::text[] IS NULL OR q.queue = ANY($7))
+    ) OR EXISTS (SELECT 1 FROM outlive.tasks WHERE owner IS NULL AND cancelling AND NOT void),
+    (
+        SELECT json_agg(json_build_array(run, link, ref))::text FROM outlive.tasks WHERE owner = $1 AND cancelling
     )
 FROM t

@@ -18,5 +18,20 @@ SELECT
             AND strpos(chr(10) || r.tried || chr(10), chr(10) || $3 || chr(10)) = 0
             AND (left(r.fingerprint, 7) <> 'python ' OR substr(r.fingerprint, 8) = split_part($3, '-', 1))
     ),
-    (SELECT min(wake_at) FROM family)
+    (SELECT min(wake_at) FROM family),
+    EXISTS (
+        SELECT 1
+        FROM outlive.queued_steps AS q
+        CROSS JOIN LATERAL (
+            SELECT 1
+            FROM outlive.tasks AS t
+            WHERE t.queue = q.queue AND t.name = q.name AND t.owner IS NULL AND NOT t.cancelling AND NOT t.void
+            ORDER BY t.priority, t.id
+            LIMIT 1
+        ) AS t
+        WHERE q.name = ANY($7::text[]) AND ($8::text[] IS NULL OR q.queue = ANY($8))
+    ) OR EXISTS (SELECT 1 FROM outlive.tasks WHERE owner IS NULL AND cancelling AND NOT void),
+    (
+        SELECT json_agg(json_build_array(run, link, ref))::text FROM outlive.tasks WHERE owner = $1 AND cancelling
+    )
 FROM t

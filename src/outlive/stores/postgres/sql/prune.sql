@@ -11,6 +11,8 @@ WITH events AS (
     DELETE FROM outlive.requests WHERE run = ANY($1::text[])
 ), results AS (
     DELETE FROM outlive.results WHERE run = ANY($1::text[])
+), tasks AS (
+    DELETE FROM outlive.tasks WHERE run = ANY($1::text[])
 ), ended AS (
     DELETE FROM outlive.ended_hooks WHERE run = ANY($1::text[])
 )

@@ -15,3 +15,5 @@ UNION ALL
 SELECT 'requests', run FROM requests WHERE run NOT IN (SELECT id FROM runs) GROUP BY run
 UNION ALL
 SELECT 'ended webhooks', run FROM ended_hooks WHERE run NOT IN (SELECT id FROM runs) GROUP BY run
+UNION ALL
+SELECT 'tasks', run FROM tasks WHERE run NOT IN (SELECT id FROM runs) GROUP BY run

@@ -1,0 +1,1 @@
+SELECT run, link, ref FROM tasks WHERE owner = ?1 AND cancelling

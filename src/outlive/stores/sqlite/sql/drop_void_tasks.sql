@@ -1,0 +1,1 @@
+DELETE FROM tasks WHERE owner = ?1 AND void

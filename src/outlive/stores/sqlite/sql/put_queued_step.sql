@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO queued_steps (queue, name) VALUES (?1, ?2)

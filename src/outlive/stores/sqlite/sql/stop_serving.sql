@@ -1,0 +1,1 @@
+DELETE FROM services WHERE worker = ?1

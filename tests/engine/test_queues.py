@@ -1,0 +1,385 @@
+"""Steps in queues: any worker that serves one may run them; nothing is lost, doubled or left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import Counter
+
+import pytest
+
+import outlive
+from outlive import Engine, FatalError, StepInterrupted, get_step_metadata, step, workflow
+from outlive._core.registry import Registry
+from outlive.model import events as ev
+from outlive.model.tasks import GIVEN_UP_AFTER
+from outlive.testing.crash import kill
+
+from .conftest import MakeEngine
+
+RAN: list[object] = []
+RUNNING: Counter[str] = Counter()
+PEAK: Counter[str] = Counter()
+ATTEMPTS: Counter[str] = Counter()
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    for seen in (RAN, RUNNING, PEAK, ATTEMPTS):
+        seen.clear()
+
+
+@step(queue="gpu")
+async def render(frame: int) -> int:
+    RAN.append(frame)
+    RUNNING["gpu"] += 1
+    PEAK["gpu"] = max(PEAK["gpu"], RUNNING["gpu"])
+    try:
+        await asyncio.sleep(30)
+    finally:
+        RUNNING["gpu"] -= 1
+    return frame * 10
+
+
+@step(queue="gpu")
+async def endless(name: str) -> None:
+    RAN.append(name)
+    try:
+        await asyncio.sleep(1e6)
+    except asyncio.CancelledError:
+        RAN.append("cancelled")
+        raise
+
+
+@step(queue="gpu")
+async def deaf() -> None:
+    RAN.append("deaf")
+    try:
+        await asyncio.sleep(1e6)
+    except asyncio.CancelledError:
+        await asyncio.sleep(1e6)  # it tidies up for long
+
+
+@step(queue="gpu", max_retries=2, retry_delay=5)
+async def fragile(name: str) -> str:
+    ATTEMPTS[name] += 1
+    if ATTEMPTS[name] < 3:
+        raise ValueError(f"attempt {get_step_metadata().attempt}")
+    return f"{name} after {get_step_metadata().attempt}"
+
+
+@step(queue="gpu", at_most_once=True)
+async def pay(name: str) -> str:
+    RAN.append(name)
+    await asyncio.sleep(30)
+    return "paid"
+
+
+@step(queue="gpu")
+async def tell(lines: int) -> str:
+    out = outlive.get_writable("out")
+    for line in range(lines):
+        await out.write(f"{get_step_metadata().attempt}:{line}")
+    ATTEMPTS["tell"] += 1
+    if ATTEMPTS["tell"] == 1:
+        raise ValueError("again")
+    return "told"
+
+
+@step(queue="cpu")
+def blocking(number: int) -> int:
+    return number + 1
+
+
+@step(queue="gpu")
+async def doomed() -> None:
+    raise FatalError("no")
+
+
+@workflow
+async def film(frames: int) -> list[int]:
+    return list(await asyncio.gather(*(render(frame) for frame in range(frames))))
+
+
+@workflow
+async def one(name: str) -> object:
+    match name:
+        case "fragile":
+            return await fragile("f")
+        case "tell":
+            return await tell(3)
+        case "blocking":
+            return await blocking(1)
+        case "doomed":
+            await doomed()
+        case "pay":
+            try:
+                return await pay("p")
+            except StepInterrupted as error:
+                return f"interrupted: {error}"
+        case "deaf":
+            try:
+                async with asyncio.timeout(10):
+                    await deaf()
+            except TimeoutError:
+                return "too late"
+        case _:
+            await endless(name)
+    return None
+
+
+@workflow
+async def hurried() -> str:
+    try:
+        async with asyncio.timeout(10):
+            await endless("slow")
+    except TimeoutError:
+        return "too late"
+    return "done"
+
+
+@workflow
+async def raced() -> str:
+    name, _ = await outlive.race(slow=endless("loser"), quick=outlive.sleep(3))
+    return name
+
+
+@workflow
+async def ordered() -> None:
+    await asyncio.gather(
+        render.options(priority=5)(5), render.options(priority=-1)(-1), render(0), render.options(priority=5)(6)
+    )
+
+
+@pytest.fixture
+def workers(make_engine: MakeEngine) -> MakeEngine:
+    """Engines that ask what others have done."""
+    return functools.partial(make_engine, poll=1.0, look_every=1.0)
+
+
+async def kinds(engine: Engine, run: str) -> list[str]:
+    record = await engine.store.run(outlive.get_run(run).id)  # type: ignore[arg-type]
+    assert record is not None
+    return [ev.kind_of(item.event) for item in await engine.store.log(record.id, record.link)]
+
+
+async def sound(engine: Engine) -> None:
+    assert await engine.store.audit() == []
+    assert [q.running for q in await engine.store.queues() if q.running] == []
+
+
+async def test_steps_of_one_run_are_run_by_all_workers_that_serve_their_queue(workers: MakeEngine) -> None:
+    async with workers(max_queued=2) as first, workers(max_queued=2, queues=("gpu",)):
+        run = await first.start(film, 6)
+        assert await run.result() == [0, 10, 20, 30, 40, 50]
+        assert sorted(RAN) == list(range(6)), "each ran once"
+        assert PEAK["gpu"] == 4, "two on each worker"
+        await sound(first)
+
+
+async def test_a_step_waits_visibly_until_a_worker_serves_its_queue(workers: MakeEngine) -> None:
+    async with workers(queues=("default",)) as first:
+        run = await first.start(film, 2)
+        await asyncio.sleep(600)
+        assert await run.status() == "running"
+        [queue] = [queue for queue in await first.store.queues() if queue.name == "gpu"]
+        assert (queue.waiting, queue.running, queue.served) == (2, 0, 0)
+        assert [task.owner for task in await first.store.tasks(run.id)] == [None, None]  # type: ignore[arg-type]
+        async with workers(queues=("gpu",)) as second:
+            assert await run.result() == [0, 10]
+            await sound(second)
+
+
+async def test_a_step_that_no_living_worker_knows_waits_and_is_not_failed(workers: MakeEngine) -> None:
+    knows_nothing = Registry()
+    async with workers(queues=("default",)) as first:
+        run = await first.start(film, 1)
+        async with workers(registry=knows_nothing):
+            await asyncio.sleep(600)
+            assert await run.status() == "running"
+            async with workers():
+                assert await run.result() == [0]
+
+
+async def test_a_run_is_not_in_memory_while_its_step_waits(workers: MakeEngine) -> None:
+    async with workers(queues=("default",)) as first:
+        run = await first.start(film, 1)
+        await asyncio.sleep(60)
+        assert first.worker is not None and not first.worker.hot
+        async with workers(queues=("gpu",)):
+            assert await run.result() == [0]
+
+
+async def test_a_queue_has_as_many_slots_as_its_limit_across_all_workers(workers: MakeEngine) -> None:
+    async with workers() as first, workers():
+        await first.store.limit_queue("gpu", 3)
+        run = await first.start(film, 9)
+        assert await run.result() == [frame * 10 for frame in range(9)]
+        assert PEAK["gpu"] == 3
+        await sound(first)
+
+
+async def test_slots_of_a_dead_worker_are_free_again(workers: MakeEngine) -> None:
+    async with workers(queues=("default",)) as first:
+        await first.store.limit_queue("gpu", 1)
+        dead = workers(queues=("gpu",))
+        await dead.open()
+        run = await first.start(film, 2)
+        await asyncio.sleep(5)
+        assert RAN == [0]
+        await kill(dead)
+        async with workers(queues=("gpu",)) as second:
+            assert await run.result() == [0, 10]
+            assert Counter(RAN)[0] == 2, "the attempt of the dead worker is done again"
+            await sound(second)
+
+
+async def test_a_worker_takes_no_more_of_a_queue_than_it_is_told(workers: MakeEngine) -> None:
+    async with workers(queue_limits={"gpu": 1}) as first:
+        run = await first.start(film, 3)
+        assert await run.result() == [0, 10, 20]
+        assert PEAK["gpu"] == 1
+
+
+async def test_the_lowest_priority_goes_first_and_the_oldest_of_those(workers: MakeEngine) -> None:
+    async with workers(queues=("default",)) as first:
+        run = await first.start(ordered)
+        await asyncio.sleep(5)
+        async with workers(queues=("gpu",), queue_limits={"gpu": 1}):
+            await run.result()
+    assert RAN == [-1, 0, 5, 6]
+
+
+async def test_a_failed_attempt_goes_into_the_queue_again_after_its_pause(workers: MakeEngine) -> None:
+    async with workers() as first:
+        run = await first.start(one, "fragile")
+        assert await run.result() == "f after 3"
+        assert [kind for kind in await kinds(first, run.id) if kind.startswith("step")] == [
+            *("step_scheduled", "step_retrying"),
+            *("step_scheduled", "step_retrying"),
+            *("step_scheduled", "step_completed"),
+        ]
+        await sound(first)
+
+
+async def test_a_fatal_error_ends_the_run(workers: MakeEngine) -> None:
+    async with workers() as first:
+        run = await first.start(one, "doomed")
+        with pytest.raises(outlive.RunFailed, match="no"):
+            await run.result()
+        await sound(first)
+
+
+async def test_blocking_steps_run_in_threads(workers: MakeEngine) -> None:
+    async with workers() as first:
+        assert await (await first.start(one, "blocking")).result() == 2
+
+
+async def test_what_a_failed_attempt_wrote_to_a_stream_does_not_stand(workers: MakeEngine) -> None:
+    async with workers() as first:
+        run = await first.start(one, "tell")
+        assert await run.result() == "told"
+        assert [item async for item in run.stream("out")] == ["2:0", "2:1", "2:2"]
+        await sound(first)
+
+
+@pytest.mark.parametrize("served", [True, False])
+async def test_a_deadline_cancels_the_step_wherever_it_is(workers: MakeEngine, *, served: bool) -> None:
+    async with workers(queues=None if served else ("default",)) as first:
+        run = await first.start(hurried)
+        assert await run.result() == "too late"
+        assert (["slow", "cancelled"] if served else []) == RAN
+        await sound(first)
+        assert await first.store.tasks(run.id) == []  # type: ignore[arg-type]
+
+
+async def test_a_deadline_reaches_the_step_on_another_worker(workers: MakeEngine) -> None:
+    async with workers(queues=("default",)) as first, workers(queues=("gpu",)):
+        run = await first.start(hurried)
+        assert await run.result() == "too late"
+        assert RAN == ["slow", "cancelled"]
+        await sound(first)
+
+
+async def test_a_step_that_was_cancelled_as_its_worker_died_ends(workers: MakeEngine) -> None:
+    async with workers(queues=("default",)) as first:
+        dead = workers(queues=("gpu",), cancel_grace=1e6)
+        await dead.open()
+        run = await first.start(one, "deaf")
+        await asyncio.sleep(15)
+        assert RAN == ["deaf"], "it does not listen"
+        await kill(dead)
+        assert await run.result() == "too late"
+        await sound(first)
+
+
+async def test_a_step_that_lost_a_race_runs_on_for_nobody(workers: MakeEngine) -> None:
+    async with workers() as first:
+        run = await first.start(raced)
+        assert await run.result() == "quick"
+        [task] = await first.store.tasks(run.id)  # type: ignore[arg-type]
+        assert task.void, "it holds its slot"
+        assert await first.store.audit() == []
+
+
+async def test_terminating_a_run_ends_its_steps(workers: MakeEngine) -> None:
+    async with workers() as first:
+        run = await first.start(one, "slow")
+        await asyncio.sleep(5)
+        await run.terminate("enough")
+        await asyncio.sleep(5)
+        assert RAN == ["slow", "cancelled"]
+        await sound(first)
+        assert await first.store.tasks(run.id) == []  # type: ignore[arg-type]
+
+
+async def test_r10_at_most_once_is_not_run_again_by_another_worker(workers: MakeEngine) -> None:
+    async with workers(queues=("default",)) as first:
+        dead = workers(queues=("gpu",))
+        await dead.open()
+        run = await first.start(one, "pay")
+        await asyncio.sleep(5)
+        await kill(dead)
+        async with workers(queues=("gpu",)):
+            assert "whether it acted is unknown" in str(await run.result())
+    assert RAN == ["p"]
+
+
+async def test_r31_a_step_that_kills_its_workers_is_given_up(workers: MakeEngine) -> None:
+    async with workers(queues=("default",)) as first:
+        run = await first.start(film, 1)
+        for _ in range(GIVEN_UP_AFTER):
+            dead = workers(queues=("gpu",))
+            await dead.open()
+            await asyncio.sleep(5)
+            await kill(dead)
+            await asyncio.sleep(2)
+        async with workers(queues=("gpu",)):
+            with pytest.raises(outlive.RunFailed, match="times a worker died"):
+                await run.result()
+    assert len(RAN) == GIVEN_UP_AFTER
+
+
+async def test_the_owner_of_the_run_may_die_while_its_step_runs_elsewhere(workers: MakeEngine) -> None:
+    async with workers(queues=("gpu",)):
+        owner = workers(queues=("default",))
+        await owner.open()
+        run = await owner.start(film, 3)
+        await asyncio.sleep(5)
+        await kill(owner)
+        async with workers(queues=("default",)) as second:
+            assert await second.get_run(run.id).result() == [0, 10, 20]
+            assert sorted(RAN) == [0, 1, 2], "what was recorded is not done again"
+            await sound(second)
+
+
+async def test_a_worker_that_lost_its_lease_writes_nothing(workers: MakeEngine) -> None:
+    async with workers(queues=("default",)) as first, workers(queues=("gpu",)) as zombie:
+        run = await first.start(film, 1)
+        await asyncio.sleep(5)
+        assert zombie.worker is not None
+        await zombie.store.leave(zombie.worker.id)
+        zombie.worker._lease_lost()
+        assert await run.result() == [0]
+        assert len(RAN) == 2, "it joined anew, and did it again"
+        await sound(first)
