@@ -45,7 +45,7 @@ def test_a_second_signal_ends_it_at_once(project: Project) -> None:
 
 @pytest.mark.parametrize(
     ("modules", "problem"),
-    [((), "which workflows"), (("shop:buy",), "name its module: shop"), (("json",), "no workflow in json")],
+    [((), "which workflows"), (("shop:buy",), "name its module: shop"), (("json",), "no workflow and no step in json")],
 )
 def test_a_worker_needs_modules_with_workflows(project: Project, modules: tuple[str, ...], problem: str) -> None:
     done = project.outlive("worker", *modules)

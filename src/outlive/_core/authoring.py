@@ -22,7 +22,7 @@ from outlive.errors import NonDeterminismError
 from outlive.model.commands import CallStep
 from outlive.model.durations import Duration, seconds
 from outlive.model.retry import RetryPolicy
-from outlive.model.steps import StepOptions
+from outlive.model.steps import StepExecutor, StepOptions
 
 P = ParamSpec("P")
 P2 = ParamSpec("P2")
@@ -206,6 +206,10 @@ def _options(
     if once and transacts:
         raise ValueError("a step in a transaction is done exactly once; leave at_most_once out")
     where = base.queue if queue is None else queue
+    if transacts and base.executor:
+        raise ValueError("a step in a transaction runs beside its log; leave executor out")
+    if base.executor not in ("", "process"):
+        raise ValueError(f'{base.executor!r} is no way to run a step; there is executor="process"')
     if where and not QUEUE_NAME.fullmatch(where):
         raise ValueError(
             f"{where!r} can't be the name of a queue: 1 to 128 letters, digits and _ . : -, not beginning with a dot"
@@ -256,6 +260,7 @@ def step(
     transaction: bool = False,
     queue: str = "",
     priority: int = 0,
+    executor: StepExecutor = "",
 ) -> StepDecorator: ...
 def step(
     fn: Callable[..., Any] | None = None,
@@ -269,6 +274,7 @@ def step(
     transaction: bool = False,
     queue: str = "",
     priority: int = 0,
+    executor: StepExecutor = "",
 ) -> Step[..., Any] | StepDecorator:
     """Mark a function as a step: work whose result is recorded once.
 
@@ -285,6 +291,7 @@ def step(
             exactly once. For an ``async def``, on PostgreSQL; see :func:`get_connection` and ``docs/transactions.md``.
         queue: Let any worker run it that serves this queue, on whatever machine; see ``docs/queues.md``. Until one does, the step waits.
         priority: Within its queue the lowest first, as in ``asyncio.PriorityQueue``.
+        executor: ``"process"`` runs it in a process of its own, for work that keeps a CPU busy; see ``docs/queues.md``.
     """
     decorate = StepDecorator(
         name,
@@ -296,7 +303,7 @@ def step(
             transaction=transaction,
             queue=queue,
             priority=priority,
-            base=StepOptions(),
+            base=StepOptions(executor=executor),
         ),
     )
     return decorate if fn is None else decorate(fn)

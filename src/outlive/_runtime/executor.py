@@ -1,4 +1,4 @@
-"""Runs attempts of steps: async ones on the worker's loop, blocking ones in threads."""
+"""Runs attempts of steps: async ones on the worker's loop, blocking ones in threads, those that ask for it in processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -20,6 +20,7 @@ from outlive._core.authoring import Step
 from outlive._core.context import StepMetadata, step_metadata
 from outlive._core.registry import Registry
 from outlive._core.streams import PROGRESS_EVERY, step_sink
+from outlive._runtime.processes import AnsweredError, ProcessPool
 from outlive._runtime.streaming import OVER
 from outlive._runtime.threads import Job, StepAbandoned, ThreadPool
 from outlive._runtime.transactions import Hopeless, Recorded, Transactions
@@ -44,8 +45,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Kind: TypeAlias = Literal["async", "thread", "process"]
+"""How a step is run: on the loop, in a thread, in a process. Of each there is room for so many."""
+
 LOOK_AGAIN: Final = 0.02
 """Seconds between two looks whether the lease stands."""
+
+
+def kind_of(step: Step[..., Any]) -> Kind:
+    if step.step_options.executor == "process":
+        return "process"
+    return "async" if step.is_async else "thread"
 
 
 class Returned(Struct, frozen=True):
@@ -100,6 +110,7 @@ class Attempt:
         "executor",
         "grace",
         "job",
+        "kind",
         "link",
         "number",
         "on_end",
@@ -137,6 +148,7 @@ class Attempt:
         self.progressed: float = 0.0
         """When it last said how far it is."""
         self.step: Step[..., Any] | None = None
+        self.kind: Kind = "async"
         self.began: float = 0.0
         self.started: float = 0.0
         """The same, of a blocking step once its thread has taken it up."""
@@ -216,6 +228,7 @@ class Executor:
         cancel_grace: float,
         max_async: int,
         threads: int,
+        processes: int = 1,
         leased: Callable[[], bool] = lambda: True,
         transactions: Transactions | None = None,
     ) -> None:
@@ -224,8 +237,10 @@ class Executor:
         self._clock = clock
         self._base = base
         self._cancel_grace = cancel_grace
-        self._room = max_async
-        self._queue: deque[Attempt] = deque()
+        self._rooms: dict[Kind, int] = {"async": max_async, "process": processes}
+        """For how many attempts there is room, of those that are tasks of the loop."""
+        self._queues: dict[Kind, deque[Attempt]] = {"async": deque(), "process": deque()}
+        self._processes: ProcessPool | None = None
         self._pool: ThreadPool | None = None
         self._threads = threads
         self._transactions = transactions
@@ -248,13 +263,14 @@ class Executor:
         attempt.step = step
         attempt.executor = self
         self._running.add(attempt)
-        if not step.is_async:
+        attempt.kind = kind_of(step)
+        if attempt.kind == "thread":
             self._begin_in_thread(attempt, step)
-        elif self._room > 0:
-            self._room -= 1
+        elif self._rooms[attempt.kind] > 0:
+            self._rooms[attempt.kind] -= 1
             self._begin(attempt, step)
         else:
-            self._queue.append(attempt)
+            self._queues[attempt.kind].append(attempt)
 
     def cancel(self, attempt: Attempt) -> None:
         """Ask ``attempt`` to end; it is given up after the grace."""
@@ -264,8 +280,8 @@ class Executor:
         if attempt.task is None and not attempt.running:
             if attempt.job is not None and self._pool is not None:
                 self._pool.abandon(attempt.job)
-            if attempt in self._queue:
-                self._queue.remove(attempt)
+            if attempt in self._queues.get(attempt.kind, ()):
+                self._queues[attempt.kind].remove(attempt)
             self._finish(attempt, Stopped())
             return
         self._interrupt(attempt)
@@ -285,14 +301,18 @@ class Executor:
             await asyncio.wait(tasks, timeout=self._cancel_grace)
         if self._pool is not None:
             self._pool.close()
+        if self._processes is not None:
+            self._processes.close()
 
     # --- async steps -------------------------------------------------------------------------------------------------
 
     def _begin(self, attempt: Attempt, step: Step[..., Any]) -> None:
         attempt.began = attempt.started = self._clock.now()
         try:
-            args, kwargs = self._arguments(attempt, step)
-            coroutine = self._coroutine(attempt, step, args, kwargs)
+            if attempt.kind == "process":
+                coroutine = self._in_process(attempt, step)
+            else:
+                coroutine = self._coroutine(attempt, step, *self._arguments(attempt, step))
         except (SerializationError, TypeError) as error:  # the recorded arguments do not fit today's function
             self.loop.call_soon(self._end, attempt, self._raised(error, fatal=True))
             return
@@ -313,6 +333,11 @@ class Executor:
             attempt.step_id, attempt.writes.fence, lambda: step.fn(*args, **kwargs), self.codec
         )
 
+    def _in_process(self, attempt: Attempt, step: Step[..., Any]) -> Coroutine[Any, Any, Any]:
+        if self._processes is None:
+            self._processes = ProcessPool(self._cancel_grace * 0.8)
+        return self._processes.run(step, attempt.call.input, attempt.metadata())
+
     async def _run(self, attempt: Attempt, coroutine: Coroutine[Any, Any, Any]) -> None:
         """The task of an attempt: whatever the step does, it ends with an ending."""
         try:
@@ -331,11 +356,12 @@ class Executor:
 
     def _end(self, attempt: Attempt, ending: Ending) -> None:
         """An async attempt is over and makes room for another."""
-        self._room += 1
-        while self._queue and self._room > 0:
-            waiting = self._queue.popleft()
+        kind, queue = attempt.kind, self._queues[attempt.kind]
+        self._rooms[kind] += 1
+        while queue and self._rooms[kind] > 0:
+            waiting = queue.popleft()
             if not waiting.ended and waiting.step is not None:
-                self._room -= 1
+                self._rooms[kind] -= 1
                 self._begin(waiting, waiting.step)
         self._finish(attempt, ending)
 
@@ -446,6 +472,9 @@ class Executor:
             return Stopped()
         if attempt.timed_out and isinstance(error, asyncio.CancelledError):
             return self._timed_out(attempt)
+        if isinstance(error, AnsweredError):
+            answer = error.answer
+            return Raised(error, answer.value, answer.fatal, answer.retry_after)
         if isinstance(error, Hopeless):
             return self._raised(error.error, fatal=True)
         if isinstance(error, FatalError):

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Final, Literal, Protocol, TypeAlias, assert_never
+from typing import Final, Protocol, assert_never
 
 from msgspec import Raw
 
 from outlive._codec import Codec
 from outlive._core.registry import Registry
 from outlive._runtime import steps
-from outlive._runtime.executor import Attempt, Ending, Executor, Raised, Returned, Stopped
+from outlive._runtime.executor import Attempt, Ending, Executor, Kind, Raised, Returned, Stopped, kind_of
 from outlive._runtime.journal import Journal
 from outlive._runtime.streaming import Streams
 from outlive.errors import StepError, StepInterrupted
@@ -30,9 +30,6 @@ from outlive.model.webhooks import Answer
 from outlive.stores.protocol import Clock, Fence
 
 log: Final = logging.getLogger("outlive.worker")
-
-Kind: TypeAlias = Literal["async", "thread", "process"]
-"""How a step is run: of each kind there is room for so many."""
 
 
 class Host(Protocol):
@@ -79,7 +76,7 @@ class Queues:
         """What it would take now."""
         names: dict[Kind, list[str]] = {kind: [] for kind in self._rooms}
         for step in self._registry.steps.all():
-            names[_kind(step.is_async, step.step_options.executor)].append(step.name)
+            names[kind_of(step)].append(step.name)
         held = Counter(task.kind for task in self.held.values())
         by_queue = Counter(task.call.options.queue for task in self.held.values())
         return Wanted(
@@ -91,7 +88,7 @@ class Queues:
     def take(self, claimed: en.ClaimedTask) -> None:
         """Run a task, or say at once how it has ended."""
         step = self._registry.steps.get(claimed.call.name)
-        kind: Kind = "async" if step is None else _kind(step.is_async, step.step_options.executor)
+        kind: Kind = "async" if step is None else kind_of(step)
         task = self.held[claimed.key] = QueuedStep(self, claimed, kind)
         call = claimed.call
         if claimed.cancelling:
@@ -115,12 +112,6 @@ class Queues:
         """They belong to other workers now."""
         for task in list(self.held.values()):
             task.drop()
-
-
-def _kind(is_async: bool, executor: str) -> Kind:
-    if executor == "process":
-        return "process"
-    return "async" if is_async else "thread"
 
 
 class QueuedStep:

@@ -68,6 +68,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     """Attempts of async steps at once; more wait."""
     max_threads: int = 4 * (os.cpu_count() or 1)
     """Attempts of blocking steps at once, each in a thread."""
+    max_processes: int = os.cpu_count() or 1
+    """Attempts of steps with ``executor="process"`` at once, each in a process of its own."""
     queues: tuple[str, ...] | None = None
     """Which queues to take steps from; None: all. Without ``default`` among them it takes no runs."""
     queue_limits: Mapping[str, int] = {}
@@ -119,6 +121,7 @@ class Worker:
             cancel_grace=options.cancel_grace,
             max_async=options.max_steps,
             threads=options.max_threads,
+            processes=options.max_processes,
             leased=lambda: self._heartbeat.stands(),
             transactions=Transactions(store, transactions),
         )
@@ -158,7 +161,7 @@ class Worker:
             codec,
             queues=options.queues,
             limits=options.queue_limits,
-            rooms={"async": options.max_queued, "thread": options.max_threads},
+            rooms={"async": options.max_queued, "thread": options.max_threads, "process": options.max_processes},
         )
         self._service: ServiceRecord | None = None
         """What others see that this worker works on."""

@@ -1,0 +1,84 @@
+"""Steps in processes of their own: values pass by the codec, and a process that dies costs one attempt."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from outlive import Engine, RunFailed, step
+
+from . import crunching
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[Engine]:
+    async with Engine("memory://", guard="cheap") as opened:
+        yield opened
+
+
+async def test_it_runs_elsewhere_and_the_process_serves_the_next_one_too(engine: Engine) -> None:
+    run = await engine.start(crunching.crunches)
+    pid, part, step_id, other_pid, other, other_id = await run.result()
+    assert pid == other_pid != os.getpid()
+    assert (part, other) == (crunching.Part(8, "a"), crunching.Part(15, "b"))
+    assert step_id != other_id and run.id in str(step_id)
+
+
+async def test_it_may_be_async(engine: Engine) -> None:
+    assert await (await engine.start(crunching.asynchronous)).result() == 2
+
+
+async def test_r12_an_exception_arrives_as_its_own_type(engine: Engine) -> None:
+    assert await (await engine.start(crunching.catches)).result() == "TooMuch far"
+
+
+async def test_a_fatal_error_is_not_tried_again(engine: Engine, tmp_path: Path) -> None:
+    run = await engine.start(crunching.fatal, str(tmp_path / "calls"))
+    with pytest.raises(RunFailed, match="no"):
+        await run.result()
+    assert (tmp_path / "calls").read_text() == "x"
+
+
+async def test_a_process_that_is_killed_costs_one_attempt(engine: Engine, tmp_path: Path) -> None:
+    run = await engine.start(crunching.survives, str(tmp_path / "calls"))
+    assert await run.result() == 2
+    assert (tmp_path / "calls").read_text() == "xx"
+    [retrying] = [event for event in await run.events() if event.kind == "step_retrying"]
+    assert "SIGKILL" in str(retrying.data["error"])
+
+
+async def test_r12_a_step_that_exits_is_a_failed_attempt(engine: Engine) -> None:
+    run = await engine.start(crunching.left)
+    with pytest.raises(RunFailed, match="3"):
+        await run.result()
+
+
+async def test_r11_one_that_runs_too_long_is_interrupted_and_its_process_ends(engine: Engine, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    run = await engine.start(crunching.hurried, str(notes))
+    assert await run.result() == "timed out"
+    assert notes.read_text() == "tidied up"
+
+
+async def test_many_from_a_queue_are_spread_over_a_few_processes(engine: Engine) -> None:
+    found = await (await engine.start(crunching.squares, 20)).result()
+    assert [value for _, value in found] == [number * number for number in range(20)]
+    assert 1 <= len({pid for pid, _ in found}) <= (os.cpu_count() or 1)
+
+
+async def test_no_process_is_left_when_the_engine_closes(engine: Engine) -> None:
+    pid = (await (await engine.start(crunching.crunches)).result())[0]
+    await engine.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(str(pid)), 0)
+
+
+@pytest.mark.parametrize("options", [{"executor": "thread"}, {"executor": "process", "transaction": True}])
+def test_what_can_not_be_is_refused_at_once(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="executor"):
+        step(**options)  # type: ignore[call-overload]
