@@ -1074,3 +1074,99 @@ async def a_caller_who_is_never_answered(client: Client) -> object:
     token = await link_of(client, run)
     answer = await call(client, run, token, "hello")
     return answer, await client.result(run)
+
+
+# --- queues ----------------------------------------------------------------------------------------------------------
+
+
+@workflow
+async def queued_branches() -> list[str]:
+    queued = work.options(queue="farm")
+
+    async def branch(name: str, seconds: float) -> str:
+        first = await queued(name, seconds)
+        return await queued(f"{first} then", seconds)
+
+    return list(await asyncio.gather(branch("slow", 7), branch("quick", 2), work("here", 3)))
+
+
+@program(twice=12)
+async def branches_call_same_named_steps_in_a_queue(client: Client) -> object:
+    return await client.run(queued_branches)
+
+
+@workflow
+async def queued_and_retried() -> int:
+    return await flaky.options(queue="farm")(2)
+
+
+@program(twice=10)
+async def a_step_in_a_queue_is_retried(client: Client) -> object:
+    return await client.run(queued_and_retried)
+
+
+@workflow
+async def queued_too_long() -> list[str]:
+    told = []
+    try:
+        async with asyncio.timeout(10):
+            await work.options(queue="farm")("slow", 60)
+    except TimeoutError:
+        told.append("too late")
+    told.append(await work.options(queue="farm")("next", 5))
+    return told
+
+
+@program(twice=8)
+async def a_step_in_a_queue_is_cancelled(client: Client) -> object:
+    return await client.run(queued_too_long)
+
+
+@workflow
+async def queued_payments() -> list[str]:
+    told = []
+    for amount in (1, 2):
+        try:
+            told.append(await pay.options(queue="bank")(amount))
+        except StepInterrupted:
+            told.append("unknown")
+    return told
+
+
+@program(also=(["unknown", "paid 2"], ["paid 1", "unknown"], ["unknown", "unknown"]), twice=8)
+async def payments_in_a_queue_are_made_at_most_once(client: Client) -> object:
+    return await client.run(queued_payments)
+
+
+@workflow
+async def queued_race() -> list[str]:
+    name, _ = await race(loser=work.options(queue="farm")("long", 100), winner=sleep(10))
+    return [name, await work.options(queue="farm")("after", 1)]
+
+
+@program()
+async def the_loser_of_a_race_is_in_a_queue(client: Client) -> object:
+    return await client.run(queued_race)
+
+
+@workflow
+async def queued_chain(link: int) -> int:
+    await work.options(queue="farm")(f"link {link}", 2)
+    if link < 3:
+        continue_as_new(link + 1)
+    return link
+
+
+@program(twice=6)
+async def a_chain_of_links_with_steps_in_a_queue(client: Client) -> object:
+    return await client.run(queued_chain, 1)
+
+
+@workflow
+async def queued_writer() -> int:
+    return await tells.options(queue="farm")(get_writable("queued"), "a", "b", "c")
+
+
+@program(twice=6)
+async def a_step_in_a_queue_writes_to_a_stream(client: Client) -> object:
+    return await client.run(queued_writer), await streamed(client, queued_writer.name, "queued")
