@@ -14,12 +14,19 @@ from outlive.testing.conformance.ends import EndConformance
 from outlive.testing.conformance.front import FrontConformance
 from outlive.testing.conformance.house import HouseConformance
 from outlive.testing.conformance.messages import MessageConformance
+from outlive.testing.conformance.queues import QueueConformance
 from outlive.testing.conformance.world import StoreFactory, VirtualClock, World
 
 __all__ = ["StoreConformance", "StoreFactory", "VirtualClock", "World"]
 
 
 class StoreConformance(
-    CommitConformance, MessageConformance, EndConformance, ClaimConformance, HouseConformance, FrontConformance
+    CommitConformance,
+    MessageConformance,
+    EndConformance,
+    ClaimConformance,
+    QueueConformance,
+    HouseConformance,
+    FrontConformance,
 ):
     """Inherit, give the fixture ``store_factory``, and run it with pytest."""
