@@ -21,7 +21,7 @@ from uuid_utils import uuid7
 
 from outlive._codec import Codec, digest
 from outlive._core import others, outcomes, payloads
-from outlive._core.authoring import QUEUE_NAME, Step, Workflow
+from outlive._core.authoring import Step, Workflow, check_queue
 from outlive._core.context import current, step_metadata
 from outlive._core.guard import Guard, GuardMode
 from outlive._core.hooks import Hook
@@ -86,8 +86,8 @@ class Engine:
         only: Work on this run and its descendants alone.
         transactions: How steps with ``transaction=True`` begin a transaction: gives an async context manager that gives the connection and
             commits at its end, such as ``pool.connection`` of psycopg or ``async_sessionmaker(...).begin``. It must be the store's database.
-        queues: Which queues to take steps from; a mapping also says how many of each at once, here. None: all. Without ``default`` among
-            them this engine takes no runs. See ``docs/queues.md``.
+        queues: Which queues to take steps and runs from; a mapping also says how many steps of each at once, here. None: all. Runs are in
+            ``default`` unless they say otherwise. See ``docs/queues.md``.
         on_hopeless: Called, in a thread, when a body blocks this process and can't be stopped; the lease is let go then. A process that
             is nothing but a worker should end itself here.
     """
@@ -303,12 +303,18 @@ class Engine:
         worker = self._worker
         claim = (
             worker is not None
-            and worker.can_adopt()
+            and worker.can_adopt(workflow.queue)
             and self.registry.workflows.get(workflow.name) is not None
             and (self._only is None or self._only == run)
         )
         return versions.new_run(
-            id=run, workflow=workflow.name, input=Raw(encoded), digest=mark, tags=workflow.tags, claim=claim
+            id=run,
+            workflow=workflow.name,
+            input=Raw(encoded),
+            digest=mark,
+            tags=workflow.tags,
+            claim=claim,
+            queue=workflow.queue,
         )
 
     def _was_created(self, outcome: en.Outcome) -> None:
@@ -347,8 +353,7 @@ class Engine:
 
     async def limit_queue(self, queue: str, limit: int | None) -> None:
         """At most ``limit`` steps of ``queue`` run at once, across all workers; None: as many as they take. What runs is left to end."""
-        if not QUEUE_NAME.fullmatch(queue):
-            raise ValueError(f"{queue!r} can't be the name of a queue")
+        check_queue(queue)
         if limit is not None and limit < 0:
             raise ValueError("a limit is a number of steps: 0 or more")
         await self.store.limit_queue(queue, limit)
@@ -732,6 +737,7 @@ def _info(record: RunRecord) -> RunInfo:
         wake_at=_when(record.wake_at) if record.wake_at is not None else None,
         owner=record.owner,
         reason=record.reason,
+        queue=record.queue,
     )
 
 

@@ -18,6 +18,7 @@ from outlive.errors import ConfigurationError, NonDeterminismError
 from outlive.model.events import Payload
 from outlive.model.ids import RunId
 from outlive.model.records import RunStatus
+from outlive.model.steps import DEFAULT_QUEUE
 from outlive.readers import Readable, StreamInfo, StreamItem
 
 R = TypeVar("R")
@@ -58,6 +59,8 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     """The worker that has it in memory."""
     reason: str
     """Why it is parked or was terminated."""
+    queue: str = DEFAULT_QUEUE
+    """Only workers that serve it take the run."""
     open_hooks: int = 0
     unretrieved: tuple[str, ...] = ()
     """Exceptions of tasks that nobody awaited."""

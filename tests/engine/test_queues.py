@@ -383,3 +383,60 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(workers: MakeEngine) 
         assert await run.result() == [0]
         assert len(RAN) == 2, "it joined anew, and did it again"
         await sound(first)
+
+
+@workflow
+async def parent() -> str:
+    child = await outlive.start(where.options(queue="eu", run_id="child"))
+    return await child.result()
+
+
+@workflow
+async def where() -> str:
+    return await local()
+
+
+@step
+async def local() -> str:
+    RAN.append("local")
+    return "done"
+
+
+async def test_a_run_goes_to_who_serves_its_queue(workers: MakeEngine) -> None:
+    async with workers(queues=("default",)) as first:
+        run = await first.start(parent)
+        other = await first.start(where.options(queue="eu"))
+        await asyncio.sleep(600)
+        assert (await run.status(), await other.status()) == ("running", "pending")
+        assert (await other.info()).queue == "eu"
+        async with workers(queues=("eu",)) as second:
+            assert await other.result() == "done"
+            assert await run.result() == "done"
+            assert (await second.get_run("child").info()).queue == "eu"
+
+
+async def test_a_workflow_awaited_inside_another_runs_where_that_does(workers: MakeEngine) -> None:
+    async with workers(queues=("default",)) as first:
+        assert await (await first.start(inline)).result() == "done"
+
+
+@workflow
+async def inline() -> str:
+    return await where()
+
+
+@pytest.mark.parametrize("name", ["", ".dot", "a/b", "a b", "a" * 129, "\x00"])
+def test_s17_a_queue_has_a_plain_name(name: str) -> None:
+    with pytest.raises(ValueError, match="name of a queue"):
+        where.options(queue=name)
+    if name:
+        with pytest.raises(ValueError, match="name of a queue"):
+            step(queue=name)
+
+
+@pytest.mark.parametrize(
+    "options", [{"priority": 1}, {"queue": "q", "transaction": True}, {"queue": "q", "priority": 2**40}]
+)
+def test_options_that_do_not_go_together_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        step(**options)  # type: ignore[call-overload]

@@ -22,14 +22,14 @@ from outlive.errors import NonDeterminismError
 from outlive.model.commands import CallStep
 from outlive.model.durations import Duration, seconds
 from outlive.model.retry import RetryPolicy
-from outlive.model.steps import StepExecutor, StepOptions
+from outlive.model.steps import DEFAULT_QUEUE, StepExecutor, StepOptions
 
 P = ParamSpec("P")
 P2 = ParamSpec("P2")
 R = TypeVar("R")
 S = TypeVar("S")
 
-QUEUE_NAME = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,127}")
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,127}")
 _MOST_PRIORITY = 2**31 - 1
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 
@@ -154,6 +154,7 @@ class Workflow(Generic[P, R]):
         version: str | None = None,
         run_id: str | None = None,
         tags: tuple[str, ...] = (),
+        queue: str = DEFAULT_QUEUE,
     ) -> None:
         functools.update_wrapper(self, fn)
         self.fn = fn
@@ -162,12 +163,19 @@ class Workflow(Generic[P, R]):
         self.binder = binder
         self.run_id = run_id
         self.tags = tags
+        self.queue = queue
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, None, R]:
         return self.fn(*args, **kwargs)
 
-    def options(self, *, run_id: str | None = None, tags: tuple[str, ...] | list[str] | None = None) -> Workflow[P, R]:
-        """The same workflow with a run id of your choice, or tags, for one start."""
+    def options(
+        self,
+        *,
+        run_id: str | None = None,
+        tags: tuple[str, ...] | list[str] | None = None,
+        queue: str | None = None,
+    ) -> Workflow[P, R]:
+        """The same workflow for one start: with a run id of your choice, with tags, or for workers that serve ``queue``."""
         return Workflow(
             self.fn,
             name=self.name,
@@ -175,6 +183,7 @@ class Workflow(Generic[P, R]):
             version=self.version,
             run_id=run_id if run_id is not None else self.run_id,
             tags=tuple(tags) if tags is not None else self.tags,
+            queue=self.queue if queue is None else check_queue(queue),
         )
 
     def body(self, arguments: dict[str, object]) -> Coroutine[Any, Any, object]:
@@ -210,10 +219,8 @@ def _options(
         raise ValueError("a step in a transaction runs beside its log; leave executor out")
     if base.executor not in ("", "process"):
         raise ValueError(f'{base.executor!r} is no way to run a step; there is executor="process"')
-    if where and not QUEUE_NAME.fullmatch(where):
-        raise ValueError(
-            f"{where!r} can't be the name of a queue: 1 to 128 letters, digits and _ . : -, not beginning with a dot"
-        )
+    if where:
+        check_queue(where)
     if where and transacts:
         raise ValueError("a step in a transaction runs where its run is, beside its log; leave queue out")
     order = base.priority if priority is None else priority
@@ -234,6 +241,19 @@ def _options(
         priority=order,
         executor=base.executor,
     )
+
+
+def check_queue(name: str) -> str:
+    """``name``, if a queue can have it.
+
+    Raises:
+        ValueError: It can't.
+    """
+    if not _QUEUE_NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} can't be the name of a queue: up to 128 letters, digits and _ . : -, not beginning with a dot"
+        )
+    return name
 
 
 def _refuse_generators(fn: Callable[..., object], what: str) -> None:

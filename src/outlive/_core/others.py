@@ -33,6 +33,7 @@ def start_child(
             digest=mark,
             input=Raw(encoded),
             tags=workflow.tags,
+            queue=workflow.queue,
         )
         return await machine.call(command, machine.loop.create_future(), ref)
 

@@ -15,6 +15,7 @@ from outlive._core.signals import Discarded, Diverged, Undecodable
 from outlive.model.entries import NewRun
 from outlive.model.events import Parent
 from outlive.model.ids import RunId
+from outlive.model.steps import DEFAULT_QUEUE
 
 ENGINE: Final = 1
 """Version of the engine's behaviour; a newer engine keeps the older ones of its major (R23)."""
@@ -47,6 +48,7 @@ def new_run(
     parent: Parent | None = None,
     root: RunId | None = None,
     claim: bool = False,
+    queue: str = DEFAULT_QUEUE,
 ) -> NewRun:
     """A run to be created, with a fresh seed."""
     return NewRun(
@@ -62,4 +64,5 @@ def new_run(
         parent=parent,
         root=root,
         claim=claim,
+        queue=queue,
     )

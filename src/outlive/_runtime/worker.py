@@ -33,7 +33,6 @@ from outlive.model import entries as en
 from outlive.model import events as ev
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.records import RunRecord, ServiceRecord
-from outlive.model.steps import DEFAULT_QUEUE
 from outlive.model.streams import streams_of
 from outlive.stores.protocol import Clock, Store
 
@@ -71,7 +70,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     max_processes: int = os.cpu_count() or 1
     """Attempts of steps with ``executor="process"`` at once, each in a process of its own."""
     queues: tuple[str, ...] | None = None
-    """Which queues to take steps from; None: all. Without ``default`` among them it takes no runs."""
+    """Which queues to take steps and runs from; None: all. Runs are in ``default`` unless they say otherwise."""
     queue_limits: Mapping[str, int] = {}
     """How many steps of a queue at once, here."""
     max_queued: int = 100
@@ -209,19 +208,14 @@ class Worker:
 
     async def _serve(self, worker: WorkerId) -> None:
         """Let others see what is worked on here, when that has changed: more code may have been imported."""
-        names = tuple(self._workflows()), tuple(self._registry.steps.names())
+        names = tuple(self._registry.workflows.names()), tuple(self._registry.steps.names())
         service = ServiceRecord(worker=worker, queues=self._options.queues, workflows=names[0], steps=names[1])
         if service != self._service:
             await self._store.serve(service)
             self._service = service
 
-    @property
-    def takes_runs(self) -> bool:
-        return self._options.queues is None or DEFAULT_QUEUE in self._options.queues
-
-    def _workflows(self) -> list[str]:
-        """Whose runs it takes."""
-        return self._registry.workflows.names() if self.takes_runs else []
+    def serves(self, queue: str) -> bool:
+        return self._options.queues is None or queue in self._options.queues
 
     def _lease_lost(self) -> None:
         log.error("worker %s lost its lease; dropping its %d runs and starting over", self.id, len(self.hot))
@@ -283,10 +277,11 @@ class Worker:
         claims = await self._store.claim(
             self.id,
             limit=max(room, 0),
-            workflows=self._workflows(),
+            workflows=self._registry.workflows.names(),
             fingerprint=self.fingerprint(),
             suspects=(suspects := self._room_for_suspects()),
             root=self.root,
+            queues=self._options.queues,
             tasks=self.queues.wanted(),
         )
         for claimed in claims.runs:
@@ -329,10 +324,10 @@ class Worker:
         if hot is not None:
             hot.knock()
 
-    def can_adopt(self) -> bool:
-        """Whether there is room for one more run."""
+    def can_adopt(self, queue: str) -> bool:
+        """Whether there is room for one more run, and it may be one of ``queue``."""
         room = len(self.hot) < self._options.max_hot
-        return self.journal.worker is not None and self.takes_runs and room and not self._closing
+        return self.journal.worker is not None and self.serves(queue) and room and not self._closing
 
     def adopt(self, created: en.Created, root: RunId) -> None:
         """A run that this engine has created claimed: it goes on from memory (R34)."""
@@ -402,6 +397,7 @@ class Worker:
             input=command.input,
             digest=command.digest,
             tags=command.tags,
+            queue=command.queue,
             parent=ev.Parent(parent.run, parent.link, command.ref),
             root=parent.root,
         )

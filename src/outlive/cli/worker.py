@@ -40,7 +40,7 @@ def worker(
         Modules (shop.orders) or files (shop/orders.py) with workflows and steps.
     queues
         Which queues to take steps from, and how many at once where that is limited: gpu:1,default. Unset: all of them.
-        Without "default" among them, no runs are taken.
+        Runs are in "default" unless they say otherwise.
     processes
         How many processes work; one that dies is replaced.
     strict
@@ -92,8 +92,7 @@ async def _work(url: str, *, strict: bool, queues: dict[str, int | None] | None)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stop, number)
     async with Engine(url, guard="strict" if strict else None, on_hopeless=give_up, queues=queues) as engine:
-        takes_runs = engine.worker is not None and engine.worker.takes_runs
-        names = [*(registry.workflows.names() if takes_runs else ()), *(f"queue {name}" for name in queues or ())]
+        names = [*registry.workflows.names(), *(f"queue {name}" for name in queues or ())]
         log.info("worker %s works in %s on %s", engine.worker.id if engine.worker else "", url, ", ".join(names))
         await stop.wait()
         hot = len(engine.worker.hot) if engine.worker else 0

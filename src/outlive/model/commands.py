@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from outlive.model.events import Payload, RunOutcome, WaitKind
 from outlive.model.ids import RunId, TokenHash
-from outlive.model.steps import StepOptions
+from outlive.model.steps import DEFAULT_QUEUE, StepOptions
 from outlive.model.streams import Piece
 from outlive.model.webhooks import Answer, WebhookSettings
 
@@ -60,6 +60,7 @@ class StartChild(Struct, frozen=True, gc=False):
     digest: str
     input: Raw
     tags: tuple[str, ...] = ()
+    queue: str = DEFAULT_QUEUE
 
 
 class WatchRun(Struct, frozen=True, gc=False):

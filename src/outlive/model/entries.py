@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 
 from outlive.model.events import Event, HookReceived, Parent, Payload, Recorded, StepEnding, StepScheduled
 from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.steps import DEFAULT_QUEUE
 from outlive.model.streams import Piece, StreamWrite
 from outlive.model.webhooks import Answer
 
@@ -34,6 +35,8 @@ class NewRun(Struct, frozen=True, kw_only=True):
     root: RunId | None = None
     """None: the run itself."""
     claim: bool = False
+    queue: str = DEFAULT_QUEUE
+    """Only workers that serve it take the run."""
 
 
 class SpawnRun(Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ from msgspec import Struct
 from outlive.model import events as ev
 from outlive.model.events import Event, Parent, WaitKind
 from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.steps import DEFAULT_QUEUE
 from outlive.model.webhooks import WebhookSettings
 
 
@@ -188,6 +189,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     """Why it is parked or was terminated."""
     fingerprint: str
     """Of the code that could not go on, while it is parked; or ``python 3.11``, if only that may try again."""
+    queue: str = DEFAULT_QUEUE
+    """Only workers that serve it take the run."""
 
 
 class WaitRecord(Struct, frozen=True, gc=False):

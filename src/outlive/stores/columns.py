@@ -153,6 +153,7 @@ def run_record(
     input_digest: str,
     reason: str,
     fingerprint: str,
+    queue: str,
 ) -> RunRecord:
     return RunRecord(
         id=id,
@@ -173,4 +174,5 @@ def run_record(
         input_digest=input_digest,
         reason=reason,
         fingerprint=fingerprint,
+        queue=queue,
     )

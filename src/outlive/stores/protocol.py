@@ -146,12 +146,14 @@ class Store(Protocol):
         fingerprint: str,
         suspects: int,
         root: RunId | None = None,
+        queues: Collection[str] | None = None,
         tasks: Wanted | None = None,
     ) -> Claims:
         """Free the runs and tasks of dead workers, then take up to ``limit`` runs that are due and whose workflow is known here.
 
         A run not yet started gets its ``RunStarted``; a parked one that another ``fingerprint`` could not run gets ``RunUnparked``.
-        At most ``suspects`` of them are suspected of having killed a worker (R31). With ``root``, only that run and its descendants.
+        At most ``suspects`` of them are suspected of having killed a worker (R31). With ``root``, only that run and its descendants; with ``queues``,
+        only runs in one of them.
         Of ``tasks`` as many are taken as there is room for, within the limits of their queues; and any that nobody holds and that should end.
 
         Raises:

@@ -24,6 +24,7 @@ class RunKept(Struct):
     parent: Parent | None
     tags: tuple[str, ...]
     created_at: float
+    queue: str
 
 
 class MemoryRows:
@@ -54,7 +55,7 @@ class MemoryRows:
         return None if kept is None else copy.copy(kept.row)
 
     def add_run(self, row: RunRow, new: NewRun, *, parent: Parent | None, created_at: float) -> None:
-        self.runs[row.id] = RunKept(copy.copy(row), parent, new.tags, created_at)
+        self.runs[row.id] = RunKept(copy.copy(row), parent, new.tags, created_at, new.queue)
 
     def advance_run(self, row: RunRow, *, seq: int) -> None:
         self.update_run(row, epoch=row.epoch, seq=seq)

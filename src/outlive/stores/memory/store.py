@@ -113,6 +113,7 @@ class MemoryStore:
         fingerprint: str,
         suspects: int,
         root: RunId | None = None,
+        queues: Collection[str] | None = None,
         tasks: Wanted | None = None,
     ) -> Claims:
         now = self.clock.now()
@@ -124,7 +125,9 @@ class MemoryStore:
         known = [
             kept.row
             for kept in self._rows.runs.values()
-            if kept.row.workflow in workflows and root in (None, kept.row.root)
+            if kept.row.workflow in workflows
+            and root in (None, kept.row.root)
+            and (queues is None or kept.queue in queues)
         ]
         due = sorted((row.wake_at, row.id) for row in known if row.wake_at is not None and row.wake_at <= now)
         due += [
@@ -363,6 +366,7 @@ def _record(kept: RunKept) -> RunRecord:
         input_digest=row.input_digest,
         reason=row.reason,
         fingerprint=row.fingerprint,
+        queue=kept.queue,
     )
 
 

@@ -59,7 +59,7 @@ def _statements(rows: StagedRows, writes: Writes) -> Iterator[tuple[str, Collect
     yield "update_runs", [run_columns(rows.runs[run]) for run in updated]
     skipped = {*new, *updated}
     yield "advance_runs", [_advance(rows.runs[run]) for run in writes.advanced if run not in skipped]
-    yield "insert_tags", [(tag, created_at, run) for run, (_, created_at, tags) in new.items() for tag in tags]
+    yield "insert_tags", [(tag, created_at, run) for run, (_, created_at, tags, _) in new.items() for tag in tags]
     yield (
         "append_events",
         [
@@ -148,9 +148,9 @@ def run_columns(row: RunRow) -> tuple[Any, ...]:
     )
 
 
-def _new_run(row: RunRow, parent: Any, created_at: float, tags: tuple[str, ...]) -> tuple[Any, ...]:
+def _new_run(row: RunRow, parent: Any, created_at: float, tags: tuple[str, ...], queue: str) -> tuple[Any, ...]:
     made_by = None if parent is None else msgspec.json.encode(parent).decode()
-    return (*run_columns(row), created_at, made_by, msgspec.json.encode(tags).decode())
+    return (*run_columns(row), created_at, made_by, msgspec.json.encode(tags).decode(), queue)
 
 
 def _advance(row: RunRow) -> tuple[Any, ...]:

@@ -37,7 +37,7 @@ class NewChunk(Struct):
 class Writes(Struct):
     """What is to be written, as it will be at the end; in the order in which it is."""
 
-    new_runs: dict[RunId, tuple[Parent | None, float, tuple[str, ...]]] = field(default_factory=dict)
+    new_runs: dict[RunId, tuple[Parent | None, float, tuple[str, ...], str]] = field(default_factory=dict)
     advanced: dict[RunId, None] = field(default_factory=dict)
     updated: dict[RunId, None] = field(default_factory=dict)
     events: list[tuple[RunId, int, Recorded]] = field(default_factory=list)
@@ -93,7 +93,7 @@ class StagedRows:
 
     def add_run(self, row: RunRow, new: NewRun, *, parent: Parent | None, created_at: float) -> None:
         self.runs[row.id] = copy.copy(row)
-        self.writes.new_runs[row.id] = (parent, created_at, new.tags)
+        self.writes.new_runs[row.id] = (parent, created_at, new.tags, new.queue)
 
     def advance_run(self, row: RunRow, *, seq: int) -> None:
         self._put_run(row, epoch=row.epoch, seq=seq)

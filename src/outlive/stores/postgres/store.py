@@ -154,10 +154,18 @@ class PostgresStore:
         fingerprint: str,
         suspects: int,
         root: RunId | None = None,
+        queues: Collection[str] | None = None,
         tasks: Wanted | None = None,
     ) -> Claims:
-        names = sorted(workflows)
-        due = Due(names, limit=limit, fingerprint=fingerprint, suspects=suspects, root=root, tasks=tasks)
+        due = Due(
+            sorted(workflows),
+            limit=limit,
+            fingerprint=fingerprint,
+            suspects=suspects,
+            root=root,
+            queues=None if queues is None else sorted(queues),
+            tasks=tasks,
+        )
         return await self._use().writer.claim(worker, due)
 
     async def knocks(self, worker: WorkerId) -> list[RunId]:

@@ -33,6 +33,8 @@ class Due(NamedTuple):
     fingerprint: str
     suspects: int
     root: RunId | None
+    queues: list[str] | None
+    """None: all."""
     tasks: Wanted | None
 
 
@@ -124,13 +126,13 @@ class Transaction:
     async def due(self, due: Due) -> list[RunId]:
         values = [due.workflows, self._now, due.limit, due.suspects > 0]
         if due.root is None:
-            found = await self._connection.fetch(self._sql["due"], *values)
+            found = await self._connection.fetch(self._sql["due"], *values, due.queues)
         else:
-            found = await self._connection.fetch(self._sql["due_under"], *values, due.root)
+            found = await self._connection.fetch(self._sql["due_under"], *values, due.root, due.queues)
         waiting = [run for run, suspect in found if suspect][due.suspects :]
         runs = [run for run, _ in found if run not in waiting]
         if len(runs) < due.limit:
-            rest = (due.workflows, due.fingerprint, due.limit - len(runs), due.root)
+            rest = (due.workflows, due.fingerprint, due.limit - len(runs), due.root, due.queues)
             runs += [run for (run,) in await self._connection.fetch(self._sql["parked"], *rest)]
         return runs
 
@@ -179,9 +181,10 @@ class Transaction:
     async def next_due(self, due: Due) -> float | None:
         at: float | None
         if due.root is None:
-            at = await self._connection.fetchval(self._sql["next_due"], due.workflows)
+            at = await self._connection.fetchval(self._sql["next_due"], due.workflows, due.queues)
         else:
-            at = await self._connection.fetchval(self._sql["next_due_under"], due.workflows, due.root)
+            values = (due.workflows, due.root, due.queues)
+            at = await self._connection.fetchval(self._sql["next_due_under"], *values)
         return at
 
     async def tidy(self, store: str) -> None:

@@ -20,7 +20,6 @@ import asyncpg
 from outlive.errors import LeaseLost, StoreError, StoreUnavailable
 from outlive.model.entries import Claims, Entry, Outcome, Rejected, TaskKey
 from outlive.model.ids import WorkerId
-from outlive.model.tasks import Wanted
 from outlive.stores.postgres.appending import Append, OwnedRows, as_append
 from outlive.stores.postgres.clock import ServerClock
 from outlive.stores.postgres.connections import (
@@ -205,7 +204,9 @@ class Writer:
             values = [worker, due.workflows, due.fingerprint, self._fixed(), due.suspects > 0]
             root = [] if due.root is None else [due.root]
             asked = time.monotonic()
-            record = await connection.fetchrow(self._sql[statement], *values, *root, *_wanted(due.tasks))
+            record = await connection.fetchrow(
+                self._sql[statement], *values, *root, [] if due.tasks is None else due.tasks.steps, due.queues
+            )
         assert record is not None, "it always has one row"
         now, stands, dead, some_due, some_parked, next_due, some_tasks, cancelling = record
         if self._clock is not None:
@@ -269,13 +270,6 @@ _ENTRY_ERRORS: Final = (
     UnicodeError,
     OverflowError,
 )
-
-
-def _wanted(tasks: Wanted | None) -> tuple[list[str], list[str] | None]:
-    """Steps and queues to look for."""
-    if tasks is None:
-        return [], None
-    return tasks.steps, None if tasks.queues is None else sorted(tasks.queues)
 
 
 def _lost(worker: WorkerId) -> LeaseLost:

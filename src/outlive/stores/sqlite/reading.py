@@ -36,6 +36,7 @@ _RECORD: Final = tuple[
     str,
     str,
     str,
+    str,
 ]
 _WAIT: Final = tuple[RunId, int, int, WaitKind, float]
 _HOOK: Final = tuple[TokenHash, RunId, int, int, str, str, float, int, str]

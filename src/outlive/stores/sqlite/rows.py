@@ -104,7 +104,7 @@ class SqliteRows:
     def add_run(self, row: RunRow, new: NewRun, *, parent: Parent | None, created_at: float) -> None:
         made_by = None if parent is None else msgspec.json.encode(parent).decode()
         tags = msgspec.json.encode(new.tags).decode() if new.tags else "[]"
-        self._execute(_ADD_RUN, (*_columns(row), created_at, made_by, tags))
+        self._execute(_ADD_RUN, (*_columns(row), created_at, made_by, tags, new.queue))
         for tag in new.tags:
             self._execute(SQL["add_tag"], (tag, created_at, row.id))
         if row.owner is not None:

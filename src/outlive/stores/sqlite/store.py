@@ -192,10 +192,18 @@ class SQLiteStore:
         fingerprint: str,
         suspects: int,
         root: RunId | None = None,
+        queues: Collection[str] | None = None,
         tasks: Wanted | None = None,
     ) -> Claims:
-        names = json.dumps(sorted(workflows))
-        due = Due(names, limit=limit, fingerprint=fingerprint, suspects=suspects, root=root, tasks=tasks)
+        due = Due(
+            json.dumps(sorted(workflows)),
+            limit=limit,
+            fingerprint=fingerprint,
+            suspects=suspects,
+            root=root,
+            queues=None if queues is None else json.dumps(sorted(queues)),
+            tasks=tasks,
+        )
         return await self._write(lambda writer: writer.claim(worker, due))
 
     async def knocks(self, worker: WorkerId) -> list[RunId]:

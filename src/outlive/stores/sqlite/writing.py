@@ -38,6 +38,8 @@ class Due(NamedTuple):
     fingerprint: str
     suspects: int
     root: RunId | None
+    queues: str | None
+    """A JSON list of names; None: all."""
     tasks: Wanted | None
 
 
@@ -306,18 +308,18 @@ class Writer:
     def _due(self, due: Due, now: float) -> list[RunId]:
         values = (due.workflows, now, due.limit, due.suspects > 0)
         if due.root is None:
-            found = fetch(self._connection, tuple[RunId, int], SQL["due"], values)
+            found = fetch(self._connection, tuple[RunId, int], SQL["due"], (*values, due.queues))
         else:
-            found = fetch(self._connection, tuple[RunId, int], SQL["due_under"], (*values, due.root))
+            found = fetch(self._connection, tuple[RunId, int], SQL["due_under"], (*values, due.root, due.queues))
         suspected = [run for run, suspect in found if suspect][due.suspects :]
         runs = [run for run, _ in found if run not in suspected]
         if len(runs) < due.limit:
-            parked = (due.workflows, due.fingerprint, due.limit - len(runs), due.root)
+            parked = (due.workflows, due.fingerprint, due.limit - len(runs), due.root, due.queues)
             runs += [run for (run,) in fetch(self._connection, tuple[RunId], SQL["parked"], parked)]
         return runs
 
     def _next_due(self, due: Due) -> float | None:
-        values = (due.workflows,) if due.root is None else (due.workflows, due.root)
+        values = (due.workflows, due.queues) if due.root is None else (due.workflows, due.root, due.queues)
         statement = "next_due" if due.root is None else "next_due_under"
         [(at,)] = fetch(self._connection, tuple[float | None], SQL[statement], values)
         return at

@@ -286,6 +286,18 @@ class QueueConformance(WorldFixtures):
         assert world.do(world.store.services()) == []
         world.do(world.store.leave(W1))
 
+    def test_a_run_is_taken_by_who_serves_its_queue(self, world: World) -> None:
+        world.create("r1", queue="eu")
+        world.create("r2")
+        assert (world.record("r1").queue, world.record("r2").queue) == ("eu", "default")
+        assert [claimed.run for claimed in world.claim(queues=("us", "default")).runs] == ["r2"]
+        assert world.claim(queues=("us",)).next_due is None
+        assert [claimed.run for claimed in world.claim(root="r1", queues=("us",)).runs] == []
+        assert [claimed.run for claimed in world.claim(queues=("eu",)).runs] == ["r1"]
+        world.append("r1", parked())
+        assert world.claim(queues=("us",), fingerprint="code-2").runs == ()
+        assert [claimed.run for claimed in world.claim(fingerprint="code-2").runs] == ["r1"]
+
     def test_with_a_root_only_steps_under_it_are_taken(self, world: World) -> None:
         world.start("r1", "r2")
         world.append("r1", scheduled())

@@ -123,11 +123,18 @@ class World:
         fingerprint: str = "code-1",
         suspects: int = 100,
         root: str | None = None,
+        queues: tuple[str, ...] | None = None,
     ) -> Claims:
         under = None if root is None else RunId(root)
         return self.do(
             self.store.claim(
-                worker, limit=limit, workflows=workflows, fingerprint=fingerprint, suspects=suspects, root=under
+                worker,
+                limit=limit,
+                workflows=workflows,
+                fingerprint=fingerprint,
+                suspects=suspects,
+                root=under,
+                queues=queues,
             )
         )
 

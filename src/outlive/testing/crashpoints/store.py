@@ -159,12 +159,20 @@ class MortalStore:
         fingerprint: str,
         suspects: int,
         root: RunId | None = None,
+        queues: Collection[str] | None = None,
         tasks: Wanted | None = None,
     ) -> Claims:
         if self.dead:
             await _nothing()
         claims = await self.inner.claim(
-            worker, limit=limit, workflows=workflows, fingerprint=fingerprint, suspects=suspects, root=root, tasks=tasks
+            worker,
+            limit=limit,
+            workflows=workflows,
+            fingerprint=fingerprint,
+            suspects=suspects,
+            root=root,
+            queues=queues,
+            tasks=tasks,
         )
         if (claims.runs or claims.tasks) and not self.dead:
             self.commits += 1

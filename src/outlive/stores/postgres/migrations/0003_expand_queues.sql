@@ -43,3 +43,6 @@ CREATE TABLE outlive.services (
     workflows text NOT NULL,
     steps text NOT NULL
 );
+
+-- Only workers that serve it take the run.
+ALTER TABLE outlive.runs ADD COLUMN queue text COLLATE "C" NOT NULL DEFAULT 'default';

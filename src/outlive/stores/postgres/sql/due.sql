@@ -6,7 +6,7 @@ CROSS JOIN LATERAL (
     FROM outlive.runs AS d
     WHERE
         d.workflow = w.workflow AND d.owner IS NULL AND d.wake_at IS NOT NULL AND d.wake_at <= $2
-        AND ($4::boolean OR NOT d.suspect)
+        AND ($4::boolean OR NOT d.suspect) AND ($5::text[] IS NULL OR d.queue = ANY($5))
     ORDER BY d.wake_at, d.id
     LIMIT $3
     FOR NO KEY UPDATE SKIP LOCKED

@@ -17,7 +17,7 @@ SELECT
             FROM outlive.runs AS r
             WHERE
                 r.workflow = w.workflow AND r.owner IS NULL AND r.wake_at IS NOT NULL AND r.wake_at <= t.now
-                AND ($5::boolean OR NOT r.suspect)
+                AND ($5::boolean OR NOT r.suspect) AND ($7::text[] IS NULL OR r.queue = ANY($7))
             ORDER BY r.wake_at
             LIMIT 1
         ) AS r
@@ -32,6 +32,7 @@ SELECT
                 r.workflow = w.workflow AND r.status = 'parked' AND r.fingerprint <> $3
                 AND strpos(chr(10) || r.tried || chr(10), chr(10) || $3 || chr(10)) = 0
                 AND (left(r.fingerprint, 7) <> 'python ' OR substr(r.fingerprint, 8) = split_part($3, '-', 1))
+                AND ($7::text[] IS NULL OR r.queue = ANY($7))
             ORDER BY r.fingerprint
             LIMIT 1
         ) AS r
@@ -43,6 +44,7 @@ SELECT
             SELECT r.wake_at
             FROM outlive.runs AS r
             WHERE r.workflow = w.workflow AND r.owner IS NULL AND r.wake_at IS NOT NULL
+                AND ($7::text[] IS NULL OR r.queue = ANY($7))
             ORDER BY r.wake_at
             LIMIT 1
         ) AS r

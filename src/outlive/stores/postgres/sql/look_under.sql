@@ -4,6 +4,7 @@ WITH t AS (
     SELECT wake_at, suspect, status, fingerprint, tried, owner
     FROM outlive.runs
     WHERE root = $6 AND workflow = ANY($2::text[]) AND owner IS NULL AND (wake_at IS NOT NULL OR status = 'parked')
+        AND ($8::text[] IS NULL OR queue = ANY($8))
 )
 SELECT
     t.now,

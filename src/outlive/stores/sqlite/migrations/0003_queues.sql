@@ -43,3 +43,6 @@ CREATE TABLE services (
     workflows TEXT NOT NULL,
     steps TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Only workers that serve it take the run.
+ALTER TABLE runs ADD COLUMN queue TEXT NOT NULL DEFAULT 'default';

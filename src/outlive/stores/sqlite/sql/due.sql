@@ -7,7 +7,7 @@ WHERE r.id IN (
     SELECT d.id
     FROM runs AS d
     WHERE d.workflow = w.value AND d.owner IS NULL AND d.wake_at IS NOT NULL AND d.wake_at <= ?2
-        AND (?4 OR NOT d.suspect)
+        AND (?4 OR NOT d.suspect) AND (?5 IS NULL OR d.queue IN (SELECT value FROM json_each(?5)))
     ORDER BY d.wake_at
     LIMIT ?3
 )

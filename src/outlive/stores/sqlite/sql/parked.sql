@@ -10,7 +10,7 @@ WHERE r.id IN (
         before.workflow = w.value AND before.status = 'parked' AND before.fingerprint < ?2
         AND instr(char(10) || before.tried || char(10), char(10) || ?2 || char(10)) = 0
         AND (substr(before.fingerprint, 1, 7) <> 'python ' OR substr(before.fingerprint, 8) = substr(?2, 1, instr(?2, '-') - 1))
-        AND (?4 IS NULL OR before.root = ?4)
+        AND (?4 IS NULL OR before.root = ?4) AND (?5 IS NULL OR before.queue IN (SELECT value FROM json_each(?5)))
     UNION ALL
     SELECT after.id
     FROM runs AS after
@@ -18,7 +18,7 @@ WHERE r.id IN (
         after.workflow = w.value AND after.status = 'parked' AND after.fingerprint > ?2
         AND instr(char(10) || after.tried || char(10), char(10) || ?2 || char(10)) = 0
         AND (substr(after.fingerprint, 1, 7) <> 'python ' OR substr(after.fingerprint, 8) = substr(?2, 1, instr(?2, '-') - 1))
-        AND (?4 IS NULL OR after.root = ?4)
+        AND (?4 IS NULL OR after.root = ?4) AND (?5 IS NULL OR after.queue IN (SELECT value FROM json_each(?5)))
     LIMIT ?3
 )
 LIMIT ?3
