@@ -100,7 +100,7 @@ async def mixed(name: str, payloads: int) -> dict[str, object]:
         started = await start(child, 7)
         for _ in range(payloads):
             got.append(await hook)
-            await asyncio.gather(act(1), act_in_thread(2))
+            await asyncio.gather(act.options(queue="farm")(1), act_in_thread(2))
     try:
         once = await act_once()
     except StepInterrupted:

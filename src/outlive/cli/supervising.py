@@ -15,11 +15,23 @@ from typing import Final
 REST: Final = 1.0
 """Seconds before one that died is replaced: what can't start would be tried again and again."""
 
+_MARK: Final = "OUTLIVE_SUPERVISED_BY"
+
 log: Final = logging.getLogger("outlive.worker")
 
 
+def supervised() -> bool:
+    """Whether this process is one of several."""
+    return _MARK in os.environ
+
+
+def orphaned() -> bool:
+    """Whether the one that looks after this process has died."""
+    return os.environ.get(_MARK) != str(os.getppid())
+
+
 def supervise(count: int) -> int:
-    """Run this very command ``count`` times, each with ``--processes 1``, until SIGTERM or SIGINT; then wait for them."""
+    """Run this very command ``count`` times until SIGTERM or SIGINT; then wait for them."""
     stop = threading.Event()
     children: list[subprocess.Popen[bytes]] = []
 
@@ -41,12 +53,12 @@ def supervise(count: int) -> int:
                 if not stop.is_set():
                     children[place] = _start()
     codes = [child.wait() for child in children]
-    return max(map(abs, codes))
+    return max(0 if code == -signal.SIGTERM else abs(code) for code in codes)  # told to stop before it could listen
 
 
 def _start() -> subprocess.Popen[bytes]:
     """In a group of its own: Ctrl-C reaches it through this process, once."""
-    arguments = [*sys.orig_argv[1:], "--processes", "1"]
+    environment = {**os.environ, _MARK: str(os.getpid())}
     return subprocess.Popen(
-        [sys.executable, *arguments], env=os.environ.copy(), start_new_session=True
+        [sys.executable, *sys.orig_argv[1:]], env=environment, start_new_session=True
     )  # this very program

@@ -13,7 +13,7 @@ from outlive.cli.exits import Complaint
 from outlive.cli.modules import load_modules
 from outlive.cli.opening import under_hash_seed, working_url
 from outlive.cli.options import Url
-from outlive.cli.supervising import supervise
+from outlive.cli.supervising import orphaned, supervise, supervised
 from outlive.engine import Engine
 
 HOPELESS: Final = 70
@@ -63,7 +63,7 @@ def worker(
     served = served_queues(queues)
     if processes < 1:
         raise Complaint("at least one process has to work")
-    if processes > 1:
+    if processes > 1 and not supervised():
         return supervise(processes)
     asyncio.run(_work(store, strict=strict, queues=served))
     return 0
@@ -94,10 +94,20 @@ async def _work(url: str, *, strict: bool, queues: dict[str, int | None] | None)
     async with Engine(url, guard="strict" if strict else None, on_hopeless=give_up, queues=queues) as engine:
         names = [*registry.workflows.names(), *(f"queue {name}" for name in queues or ())]
         log.info("worker %s works in %s on %s", engine.worker.id if engine.worker else "", url, ", ".join(names))
+        watch = asyncio.create_task(_told_by_death(stop)) if supervised() else None
         await stop.wait()
+        if watch is not None:
+            watch.cancel()
         hot = len(engine.worker.hot) if engine.worker else 0
         log.info("stopping; %d runs in memory are handed over (again to stop at once)", hot)
     log.info("stopped")
+
+
+async def _told_by_death(stop: asyncio.Event) -> None:
+    """When the process that looks after this one has died, nobody can tell it to stop any more."""
+    while not orphaned():
+        await asyncio.sleep(1.0)
+    stop.set()
 
 
 def give_up() -> None:
