@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,10 @@ import outlive
 from outlive import Engine, FatalError, StepInterrupted, get_step_metadata, step, workflow
 from outlive._core.registry import Registry
 from outlive.model import events as ev
+from outlive.model.entries import Claims
 from outlive.model.tasks import GIVEN_UP_AFTER
+from outlive.stores.memory import MemoryStore
+from outlive.testing.clock import VirtualClock, virtual_options
 from outlive.testing.crash import kill
 
 from .conftest import MakeEngine
@@ -440,3 +444,46 @@ def test_s17_a_queue_has_a_plain_name(name: str) -> None:
 def test_options_that_do_not_go_together_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         step(**options)  # type: ignore[call-overload]
+
+
+async def test_a_run_whose_step_is_not_known_here_is_parked_for_code_that_knows_it(workers: MakeEngine) -> None:
+    knows_half = Registry()
+    knows_half.workflows.add(where)
+    async with workers(registry=knows_half) as first:
+        run = await first.start(where)
+        await asyncio.sleep(10)
+        assert await run.status() == "parked"
+        assert "start a worker that imports" in str([e.data for e in await run.events() if e.kind == "run_parked"])
+        async with workers():
+            assert await run.result() == "done"
+    assert RAN == ["local"]
+
+
+class SlowToAnswer(MemoryStore):
+    """Its claims are answered when the gate is open."""
+
+    gate: asyncio.Event | None = None
+
+    async def claim(self, *args: Any, **options: Any) -> Claims:
+        claims = await super().claim(*args, **options)
+        if self.gate is not None and claims.tasks:
+            await self.gate.wait()
+        return claims
+
+
+async def test_what_was_claimed_under_a_lease_that_is_lost_by_then_does_not_begin(clock: VirtualClock) -> None:
+    store = SlowToAnswer(clock=clock)
+    async with Engine(store=store, clock=clock, options=virtual_options(poll=1.0, look_every=1.0)) as engine:
+        assert engine.worker is not None
+        store.gate = asyncio.Event()
+        run = await engine.start(film, 1)
+        await asyncio.sleep(5)
+        lost = engine.worker.id
+        await store.leave(lost)
+        engine.worker._lease_lost()
+        store.gate.set()
+        store.gate = None
+        await asyncio.sleep(0.001)
+        assert all(task.owner != lost for task in await store.tasks(run.id))  # type: ignore[arg-type]
+        assert await run.result() == [0]
+        assert RAN == [0]

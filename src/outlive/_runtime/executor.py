@@ -30,7 +30,6 @@ from outlive.errors import (
     SerializationError,
     StepError,
     StepTimeout,
-    UnknownWorkflow,
     UsageError,
 )
 from outlive.model.commands import CallStep
@@ -251,15 +250,15 @@ class Executor:
         self._quiet: list[asyncio.Future[None]] = []
         self._closing = False
 
+    def knows(self, step: str) -> bool:
+        """Whether it can run it: what it can't waits for another worker."""
+        return self._registry.steps.get(step) is not None
+
     def start(self, attempt: Attempt) -> None:
         """Begin, or queue, ``attempt``; nothing begins any more while the worker closes."""
         if self._closing:
             return
-        step = self._registry.steps.get(attempt.call.name)
-        if step is None:
-            error = UnknownWorkflow(f"no step {attempt.call.name!r} is known here; import the module that defines it")
-            self.loop.call_soon(self._finish, attempt, self._raised(error, fatal=True))
-            return
+        step = self._registry.step(attempt.call.name)
         attempt.step = step
         attempt.executor = self
         self._running.add(attempt)

@@ -61,6 +61,11 @@ class Steps:
         if command.options.queue:
             self._schedule(command, item)
             return
+        if not self._executor.knows(command.name):
+            # after what else its activation asks for
+            report = f"no step {command.name!r} is known here; start a worker that imports the module which defines it"
+            self._executor.loop.call_soon(self._hot.park, "a step that is not known", report)
+            return
         attempt = Attempt(
             command,
             writes=self._hot,

@@ -274,8 +274,9 @@ class Worker:
         self.executor.sweep()
         room = min(self._options.max_hot - len(self.hot) - len(self._hatching), CLAIM_BATCH)
         await self._serve(self.id)
+        worker = self.id
         claims = await self._store.claim(
-            self.id,
+            worker,
             limit=max(room, 0),
             workflows=self._registry.workflows.names(),
             fingerprint=self.fingerprint(),
@@ -284,6 +285,8 @@ class Worker:
             queues=self._options.queues,
             tasks=self.queues.wanted(),
         )
+        if self.journal.worker != worker:
+            return 0.0  # the lease was lost meanwhile, and with it what was claimed under it
         for claimed in claims.runs:
             self._hatch(claimed)
         for task in claims.tasks:
