@@ -121,6 +121,21 @@ async def enqueue(size: int) -> dict[str, float]:
     return percentiles(taken)
 
 
+@DBOS.workflow()
+async def adds(number: int) -> int:
+    return await add(number)
+
+
+async def queued(size: int) -> dict[str, float]:
+    queue = await DBOS.register_queue_async("benchmark")
+    await asyncio.sleep(2)  # until it is listened to
+    begun = time.perf_counter()
+    handles = [await queue.enqueue_async(adds, number) for number in range(size)]
+    for handle in handles:
+        await handle.get_result()
+    return {"value": time.perf_counter() - begun}
+
+
 def process(code: str, times: int) -> float:
     """Seconds that a Python takes for ``code``, the median; with its bytecode there, as it is on the second start."""
     taken: list[float] = []
@@ -144,6 +159,7 @@ PROGRAMS = {
     "hook_polled": hook,
     "timers": timers,
     "enqueue": enqueue,
+    "queued": queued,
     "imports": imports,
 }
 

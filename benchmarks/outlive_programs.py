@@ -41,6 +41,11 @@ async def fan_out(count: int) -> int:
 
 
 @workflow
+async def fan_out_through_a_queue(count: int) -> int:
+    return sum(await asyncio.gather(*(add.options(queue="farm")(number) for number in range(count))))
+
+
+@workflow
 async def waits_for_hook(token: str) -> object:
     return await create_hook(token=token)
 
@@ -81,6 +86,12 @@ async def runs(engine: Engine, size: int) -> Figures:
 async def gather(engine: Engine, size: int) -> Figures:
     begun = time.perf_counter()
     await (await engine.start(fan_out, size)).result()
+    return {"value": time.perf_counter() - begun}
+
+
+async def queued(engine: Engine, size: int) -> Figures:
+    begun = time.perf_counter()
+    await (await engine.start(fan_out_through_a_queue, size)).result()
     return {"value": time.perf_counter() - begun}
 
 
@@ -267,6 +278,7 @@ PROGRAMS: dict[str, Callable[[Engine, int], Coroutine[Any, Any, Figures]]] = {
     "sequential": sequential,
     "runs": runs,
     "gather": gather,
+    "queued": queued,
     "start": start,
     "hook": hook,
     "timers": timers,

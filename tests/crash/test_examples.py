@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from msgspec import structs
 
 from outlive.testing.crashpoints import Client, StoreKind, crash_everywhere
 from tests.servers.schemas import empty_postgres
@@ -25,6 +26,12 @@ async def sequential_pipeline(m: ModuleType, client: Client) -> object:
 
 async def parallel_fan_out(m: ModuleType, client: Client) -> object:
     return await client.run(m.make_book, "The Whale", list(m.CHAPTERS))
+
+
+async def render_farm(m: ModuleType, client: Client) -> object:
+    # in virtual time nobody waits for another process: there it is a step like any other
+    m.join.step_options = structs.replace(m.join.step_options, executor="")
+    return await client.run(m.make_film, "whales", 5)
 
 
 async def hook_or_deadline(m: ModuleType, client: Client) -> object:
@@ -75,7 +82,7 @@ async def daily_digest(m: ModuleType, client: Client) -> object:
 
 
 STORIES: list[Story] = [
-    sequential_pipeline, parallel_fan_out, hook_or_deadline, birthday_card, all_settled, bounded_batch, deadlines,
+    sequential_pipeline, parallel_fan_out, render_farm, hook_or_deadline, birthday_card, all_settled, bounded_batch, deadlines,
     retries_and_rate_limits, saga, child_workflows, daily_digest,
 ]  # fmt: skip
 

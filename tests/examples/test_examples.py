@@ -42,6 +42,12 @@ STORIES = [
         kills=(2, 4),
     ),
     Story(
+        script="render_farm.py",
+        printed=["whales.mp4"],
+        effects={"rendered": 12, "joined": 1},
+        kills=(1, 3, 8, 12),
+    ),
+    Story(
         script="hook_or_deadline.py",
         printed=["essay: published", "poem: nobody looked at it"],
         effects={"asked for a review of": 2, "published": 1},

@@ -23,7 +23,7 @@ from outlive._codec import Codec
 from outlive._core.authoring import Step
 from outlive._core.context import StepMetadata, step_metadata
 from outlive._core.registry import registry
-from outlive._runtime.processes import LENGTH, Answer, Call
+from outlive._runtime.processes import LENGTH, READY, Answer, Call
 from outlive.errors import FatalError, RetryableError, SerializationError, StepError
 from outlive.model.durations import until
 from outlive.model.ids import RunId, StepId
@@ -39,6 +39,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(connection, calls), name="outlive-ear", daemon=True).start()
     codec = Codec(registry.types)
     try:
+        connection.sendall(READY)
         while True:
             answer = _encoder.encode(_answer(calls.get(), codec))
             connection.sendall(LENGTH.pack(len(answer)) + answer)

@@ -25,6 +25,7 @@ from outlive._runtime.transactions import Recorded
 from outlive.errors import StepError
 
 LENGTH: Final = struct.Struct(">Q")
+READY: Final = b"+"
 
 
 class Call(Struct, frozen=True):
@@ -130,10 +131,15 @@ class _Child:
                 start_new_session=True,
             )
         self._socket.setblocking(False)
+        self._listens = False
+        """It has come up, and takes Ctrl-C for what it is."""
 
     async def ask(self, question: bytes) -> bytes:
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(self._socket, LENGTH.pack(len(question)) + question)
+        if not self._listens:
+            await self._read(len(READY))
+            self._listens = True
         (length,) = LENGTH.unpack(await self._read(LENGTH.size))
         return await self._read(length)
 
@@ -150,7 +156,7 @@ class _Child:
 
     async def stop(self, grace: float) -> int:
         """Ask it to end, as Ctrl-C would, and end it after ``grace`` seconds; its exit code."""
-        if grace > 0 and self._process.poll() is None:
+        if grace > 0 and self._listens and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             waited = asyncio.ensure_future(asyncio.to_thread(self._wait, grace))
             await asyncio.wait([waited])
