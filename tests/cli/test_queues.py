@@ -43,13 +43,7 @@ def test_a_step_waits_visibly_until_somebody_serves_its_queue(project: Project) 
     assert starter.communicate(timeout=FOREVER)[0] == "42\n"
     assert project.outlive("queues").out.split("\t")[:5] == ["gpu", "0", "0", "-", "0"]
 
-    (project.folder / "start.py").write_text(
-        "import asyncio, farm\nfrom outlive import Engine\n"
-        "async def main():\n    async with Engine(worker=False) as engine:\n"
-        "        await engine.start(farm.film.options(run_id='f2'), 4)\n"
-        "asyncio.run(main())\n"
-    )
-    subprocess.run([sys.executable, "start.py"], cwd=project.folder, check=True, env=project._environment({}))
+    start(project, "f2")
     while "queued" not in project.outlive("show", "f2").out:
         pass
     assert "no living worker serves its queue" in project.outlive("show", "f2").out
@@ -63,6 +57,34 @@ def test_a_step_waits_visibly_until_somebody_serves_its_queue(project: Project) 
     for worker in (flows, gpu):
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(FOREVER) == 0
+
+
+def test_a_run_that_nobody_takes_says_why(project: Project) -> None:
+    (project.folder / "farm.py").write_text(FARM)
+    start(project, "f1")
+    assert "waits for a worker: there is none" in project.outlive("show", "f1").out
+    other = project.begin("worker", "shop")
+    read_until(other, "works in", stream="stderr")
+    assert "no living one knows its workflow" in project.outlive("show", "f1").out
+    other.send_signal(signal.SIGTERM)
+    assert other.wait(FOREVER) == 0
+    farm = project.begin("worker", "farm", "--queues", "gpu")
+    read_until(farm, "works in", stream="stderr")
+    shown = project.outlive("show", "f1", "--json").json
+    assert "no living one serves queue default" in shown["waits_for"]
+
+
+def start(project: Project, run_id: str) -> None:
+    """By a program that is no worker."""
+    (project.folder / "start.py").write_text(
+        "import asyncio, farm, sys\nfrom outlive import Engine\n"
+        "async def main():\n    async with Engine('sqlite:///.outlive/outlive.db', worker=False) as engine:\n"
+        "        await engine.start(farm.film.options(run_id=sys.argv[1]), 4)\n"
+        "asyncio.run(main())\n"
+    )
+    (project.folder / ".outlive").mkdir(exist_ok=True)
+    command = [sys.executable, "start.py", run_id]
+    subprocess.run(command, cwd=project.folder, check=True, env=project._environment({}))
 
 
 def test_a_limit_is_set_and_lifted(project: Project) -> None:

@@ -32,7 +32,7 @@ from outlive.views import hide, secrets_of, view
 
 if TYPE_CHECKING:
     from outlive.model.events import Recorded
-    from outlive.model.records import TaskRecord
+    from outlive.model.records import RunRecord, ServiceRecord, TaskRecord
 
 _MOMENTS = ("started", "ended", "due")
 _ENCODED = ("input", "result", "error", "metadata", "outcome")
@@ -48,7 +48,7 @@ def show(run: str, /, *, link: int | None = None, tokens: bool = False, url: Url
     tokens
         Tell the tokens of hooks. They are secrets: whoever has one can send payloads.
     """
-    info, log, events, number, tasks = asyncio.run(_read(url, run, link))
+    info, log, events, number, tasks, nobody = asyncio.run(_read(url, run, link))
     entries = tell(log, tokens=tokens)
     if not tokens:
         hidden = secrets_of(log)
@@ -61,17 +61,18 @@ def show(run: str, /, *, link: int | None = None, tokens: bool = False, url: Url
             {
                 "run": info,
                 "link": number,
+                "waits_for": nobody or None,
                 "timeline": [_for_programs(entry) for entry in entries],
                 "events": [_readable(event, tokens=tokens) for event in events],
             }
         )
     elif on_terminal():
-        _print_for_people(info, number, entries, tasks)
+        _print_for_people(info, number, entries, tasks, nobody)
     else:
-        _print_lines(info, number, entries, tasks)
+        _print_lines(info, number, entries, tasks, nobody)
 
 
-_Read: TypeAlias = "tuple[RunInfo, list[Recorded], list[RunEvent], int, dict[int, str]]"
+_Read: TypeAlias = "tuple[RunInfo, list[Recorded], list[RunEvent], int, dict[int, str], str]"
 
 
 async def _read(url: str | None, run: str, link: int | None) -> _Read:
@@ -82,14 +83,32 @@ async def _read(url: str | None, run: str, link: int | None) -> _Read:
             raise Complaint(f"run {run} has links 1 to {record.link}")
         handle = engine.get_run(run)
         served = {queue.name: queue.served for queue in await engine.store.queues()}
-        steps = {step for service in await engine.store.services() for step in service.steps}
+        services = await engine.store.services()
+        steps = {step for service in services for step in service.steps}
         tasks = {
             task.ref: _state(task, served=served.get(task.queue, 0), known=task.name in steps)
             for task in await engine.store.tasks(record.id)
             if task.link == number and not task.void
         }
         log = await engine.store.log(record.id, number)
-        return await handle.info(), log, await handle.events(number), number, tasks
+        nobody = (
+            "" if record.wake_at is None or record.wake_at > engine.store.clock.now() else _missed(record, services)
+        )
+        return await handle.info(), log, await handle.events(number), number, tasks, nobody
+
+
+def _missed(record: RunRecord, services: list[ServiceRecord]) -> str:
+    """Why a run that is due is not taken; empty if somebody will."""
+    serving = [service for service in services if service.queues is None or record.queue in service.queues]
+    if any(record.workflow in service.workflows for service in serving):
+        return ""
+    if not services:
+        return "a worker: there is none"
+    return (
+        f"a worker: no living one serves queue {record.queue}"
+        if not serving
+        else "a worker: no living one knows its workflow"
+    )
 
 
 def _state(task: TaskRecord, *, served: int, known: bool) -> str:
@@ -118,8 +137,15 @@ def _readable(event: RunEvent, *, tokens: bool) -> RunEvent:
     return msgspec.structs.replace(event, data=data)
 
 
-def _print_lines(info: RunInfo, number: int, entries: list[Entry], tasks: dict[int, str]) -> None:
-    line("run", info.id, info.status, info.workflow, f"link {number} of {info.link}", info.reason or "-")
+def _print_lines(info: RunInfo, number: int, entries: list[Entry], tasks: dict[int, str], nobody: str) -> None:
+    line(
+        "run",
+        info.id,
+        info.status,
+        info.workflow,
+        f"link {number} of {info.link}",
+        info.reason or (nobody and f"waits for {nobody}") or "-",
+    )
     for entry in entries:
         took = "-" if entry.ended is None else f"{max(entry.ended - entry.started, 0.0):.3f}"
         line(
@@ -132,7 +158,7 @@ def _print_lines(info: RunInfo, number: int, entries: list[Entry], tasks: dict[i
         )
 
 
-def _print_for_people(info: RunInfo, number: int, entries: list[Entry], tasks: dict[int, str]) -> None:
+def _print_for_people(info: RunInfo, number: int, entries: list[Entry], tasks: dict[int, str], nobody: str) -> None:
     from rich.markup import escape
 
     now = time.time()
@@ -159,7 +185,7 @@ def _print_for_people(info: RunInfo, number: int, entries: list[Entry], tasks: d
     for entry in entries:
         if entry.report:
             out.print(f"\n{styled(entry.status)} {escape(entry.name)}\n{escape(entry.report.rstrip())}")
-    waiting = [] if info.ended_at is not None else list(_waiting(entries, tasks, now))
+    waiting = [] if info.ended_at is not None else [*filter(None, [nobody]), *_waiting(entries, tasks, now)]
     if waiting:
         out.print("\nwaiting for")
         for text in waiting:
