@@ -113,7 +113,7 @@ STATEMENTS: dict[str, tuple[Any, ...]] = {
     "waiting_steps": (STEPS, QUEUES, None),
     "lock_limits": (QUEUES,),
     "held_slots": (QUEUES,),
-    "waiting_tasks": ("queue-1", STEPS, 100, None),
+    "waiting_tasks": ("queue-1", STEPS, 100, None, []),
     "ending_tasks": (None,),
     "due": (FLOWS, 2e9, 200, True, None),
     "due_under": (FLOWS, 2e9, 200, True, f"run-{MILLION // 5}", ["default"]),

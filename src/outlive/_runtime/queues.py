@@ -71,6 +71,7 @@ class Queues:
         self._registry = registry
         self._limits = limits
         self._rooms = rooms
+        self._turn = 0
 
     def wanted(self) -> Wanted:
         """What it would take now."""
@@ -79,10 +80,12 @@ class Queues:
             names[kind_of(step)].append(step.name)
         held = Counter(task.kind for task in self.held.values())
         by_queue = Counter(task.call.options.queue for task in self.held.values())
+        self._turn += 1
         return Wanted(
             lanes=tuple(Lane(frozenset(names[kind]), room - held[kind]) for kind, room in self._rooms.items()),
             queues=self.queues,
             rooms={queue: most - by_queue[queue] for queue, most in self._limits.items()},
+            turn=self._turn,
         )
 
     def take(self, claimed: en.ClaimedTask) -> None:

@@ -6,7 +6,8 @@ the inbox of its run; the slots of a queue are the tasks that living workers hol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -116,6 +117,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """That it serves; None: all."""
     rooms: Mapping[str, int] = {}
     """How many more it can take of a queue, where that is limited."""
+    turn: int = 0
+    """Which queue is asked first: another one each time."""
 
     @property
     def steps(self) -> list[str]:
@@ -124,16 +127,17 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 
 class Pick(NamedTuple):
-    """What to take next: of ``queue``, up to ``room`` of ``steps``."""
+    """What to take next: of ``queue``, some of ``steps``."""
 
     queue: str
     steps: list[str]
-    lane: frozenset[str]
-    room: int
+    lane: Lane
+    sharing: int
+    """How many queues, this one included, are to share what room its lane has left."""
 
 
 class Shares:
-    """Divides the room of one claim among queues.
+    """Divides the room of one claim among queues: none starves because another one always has something.
 
     Args:
         wanted: What the worker would take.
@@ -143,30 +147,35 @@ class Shares:
 
     def __init__(self, wanted: Wanted, *, limits: Mapping[str, int], held: Mapping[str, int]) -> None:
         self._wanted = wanted
+        self._taken: Counter[Lane] = Counter()
         self._rooms = dict(wanted.rooms)
         for queue, most in limits.items():
             left = most - held.get(queue, 0)
             self._rooms[queue] = min(self._rooms.get(queue, left), left)
 
-    def picks(self, waiting: Iterable[tuple[str, str]]) -> list[Pick]:
-        """``waiting``: queues and the steps that wait there."""
+    def picks(self, waiting: Iterable[tuple[str, str]]) -> Iterator[Pick]:
+        """``waiting``: queues and the steps that wait there. Those who have :meth:`room` are to be taken, and that is to be told."""
         by_queue: dict[str, set[str]] = {}
         for queue, step in waiting:
-            by_queue.setdefault(queue, set()).add(step)
-        picks: list[Pick] = []
+            if self._wanted.queues is None or queue in self._wanted.queues:
+                by_queue.setdefault(queue, set()).add(step)
+        queues = sorted(by_queue)
+        turn = self._wanted.turn % max(len(queues), 1)
+        queues = [*queues[turn:], *queues[:turn]]
         for lane in self._wanted.lanes:
-            for queue in sorted(by_queue):
-                steps = sorted(by_queue[queue] & lane.steps)
-                if self._wanted.queues is not None and queue not in self._wanted.queues:
-                    continue
-                if steps and lane.room > 0:
-                    picks.append(Pick(queue, steps, lane.steps, lane.room))
-        return picks
+            steps = {queue: found for queue in queues if (found := sorted(by_queue[queue] & lane.steps))}
+            for place, queue in enumerate(steps):
+                yield Pick(queue, steps[queue], lane, len(steps) - place)
+            if len(steps) > 1:  # what one of them left is for the others
+                yield from (Pick(queue, steps[queue], lane, 1) for queue in steps)
 
-    def room(self, pick: Pick, taken: int) -> int:
-        """How many of ``pick`` may be taken, when its lane has ``taken`` in this claim."""
-        return max(min(pick.room - taken, self._rooms.get(pick.queue, pick.room)), 0)
+    def room(self, pick: Pick) -> int:
+        """How many of ``pick`` may be taken."""
+        left = pick.lane.room - self._taken[pick.lane]
+        return max(min(-(-left // pick.sharing), self._rooms.get(pick.queue, left)), 0)
 
-    def take(self, queue: str, count: int) -> None:
-        if queue in self._rooms:
-            self._rooms[queue] -= count
+    def take(self, pick: Pick, count: int) -> None:
+        """So many of them were."""
+        self._taken[pick.lane] += count
+        if pick.queue in self._rooms:
+            self._rooms[pick.queue] -= count

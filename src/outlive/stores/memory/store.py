@@ -156,12 +156,11 @@ class MemoryStore:
         limits = {queue: most for queue, most in rows.queues.items() if most is not None}
         held = Counter(task.call.options.queue for task in rows.tasks.values() if task.owner is not None)
         shares = Shares(wanted, limits=limits, held=held)
-        taken: Counter[frozenset[str]] = Counter()
-        for pick in shares.picks((task.call.options.queue, task.call.name) for task in free):
-            room = shares.room(pick, taken[pick.lane])
-            mine = [t for t in free if t.call.options.queue == pick.queue and t.call.name in pick.steps][:room]
-            shares.take(pick.queue, len(mine))
-            taken[pick.lane] += len(mine)
+        for pick in shares.picks([(task.call.options.queue, task.call.name) for task in free]):
+            of_pick = [t for t in free if t.call.options.queue == pick.queue and t.call.name in pick.steps]
+            mine = of_pick[: shares.room(pick)]
+            shares.take(pick, len(mine))
+            free = [task for task in free if task not in mine]
             for task in mine:
                 yield claim_task(rows, copy.copy(task), worker)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
@@ -168,12 +167,15 @@ class Transaction:
         if limits:
             held.update(tuple(row) for row in await self._connection.fetch(self._sql["held_slots"], sorted(limits)))
         shares = Shares(wanted, limits=limits, held=held)
-        taken: Counter[frozenset[str]] = Counter()
+        taken: list[int] = []
         for pick in shares.picks((queue, name) for queue, name in waiting):
-            values = (pick.queue, pick.steps, shares.room(pick, taken[pick.lane]), root)
+            room = shares.room(pick)
+            if room == 0:
+                continue
+            values = (pick.queue, pick.steps, room, root, taken)
             mine = [task_row(*columns) for columns in await self._connection.fetch(self._sql["waiting_tasks"], *values)]
-            shares.take(pick.queue, len(mine))
-            taken[pick.lane] += len(mine)
+            shares.take(pick, len(mine))
+            taken += [task.id for task in mine]
             claimed += [claim_task(rows, task, worker) for task in mine]
         await flush(self._connection, self._sql, rows)
         return claimed

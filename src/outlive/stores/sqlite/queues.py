@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 
 from outlive.model.entries import ClaimedTask
@@ -28,12 +27,13 @@ def claim(
     counted = fetch(connection, tuple[str, int, int], SQL["queue_limits"])
     limits, held = {name: most for name, most, _ in counted}, {name: count for name, _, count in counted}
     shares = Shares(wanted, limits=limits, held=held)
-    taken: Counter[frozenset[str]] = Counter()
     for pick in shares.picks(_waiting(connection, wanted, root)):
-        values = (pick.queue, json.dumps(pick.steps), shares.room(pick, taken[pick.lane]), root)
+        room = shares.room(pick)
+        if room == 0:
+            continue
+        values = (pick.queue, json.dumps(pick.steps), room, root)
         mine = [task_row(*row) for row in fetch(connection, TASK, SQL["waiting_tasks"], values)]
-        shares.take(pick.queue, len(mine))
-        taken[pick.lane] += len(mine)
+        shares.take(pick, len(mine))
         for task in mine:
             yield claim_task(rows, task, worker)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
@@ -110,6 +111,17 @@ class QueueConformance(WorldFixtures):
         assert refs(take(world, tasks=wanted(room=2))) == [1, 2]
         assert refs(take(world, tasks=wanted(rooms={"gpu": 1}))) == [3]
         assert take(world, tasks=wanted(room=0)) == []
+
+    def test_no_queue_starves_because_another_always_has_something(self, world: World) -> None:
+        world.start("r1")
+        steps = [scheduled(ref, queue=queue) for ref, queue in enumerate("aaaaabbbbbcd", 1)]
+        world.append("r1", *steps)
+        first = take(world, tasks=wanted(room=6))
+        assert Counter(task.call.options.queue for task in first) == {"a": 2, "b": 2, "c": 1, "d": 1}
+        turns = [take(world, tasks=msgspec.structs.replace(wanted(room=1), turn=turn)) for turn in (1, 2)]
+        assert {task.call.options.queue for [task] in turns} == {"a", "b"}
+        assert refs(take(world, tasks=wanted(room=3))) == [4, 5, 9]
+        assert len(take(world)) == 1
 
     def test_a_limit_counts_what_all_living_workers_hold(self, world: World) -> None:
         world.join(W2)

@@ -5,7 +5,7 @@ CROSS JOIN LATERAL (
     SELECT *
     FROM outlive.tasks AS t
     WHERE t.queue = $1 AND t.name = s.name AND t.owner IS NULL AND NOT t.cancelling AND NOT t.void
-        AND ($4::text IS NULL OR t.root = $4)
+        AND ($4::text IS NULL OR t.root = $4) AND t.id <> ALL($5::bigint[])
     ORDER BY t.priority, t.id
     LIMIT $3
     FOR UPDATE SKIP LOCKED
