@@ -24,11 +24,16 @@ from outlive.model.entries import (
     RunCommit,
     SendPayload,
     SpawnRun,
+    TaskCommit,
+    TaskKey,
     Terminate,
     Watch,
 )
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.records import RunRecord
+from outlive.model.steps import StepOptions
+from outlive.model.streams import Voided, Written
+from outlive.model.tasks import Lane, Wanted
 from outlive.stores.memory import MemoryStore
 from outlive.stores.postgres import PostgresStore
 from outlive.stores.protocol import RunFilter, Store
@@ -47,6 +52,24 @@ def _wait(ref: int, due: int, done: bool) -> ev.Event:
     at = 1_800_000_000.0 + due
     kind: type[ev.WaitCreated | ev.WaitCompleted] = ev.WaitCompleted if done else ev.WaitCreated
     return kind(ref=ref, kind="sleep", delay=1.0, due=at)
+
+
+QUEUED = st.integers(21, 23)
+"""Refs of steps in queues."""
+QUEUES = st.sampled_from(["q1", "q2"])
+
+
+def _ending(kind: str, ref: int, attempt: int) -> ev.StepEnding:
+    known: dict[str, Any] = {"ref": ref, "name": "s", "digest": "d", "attempt": attempt}
+    match kind:
+        case "completed":
+            return ev.StepCompleted(result=Raw(b"1"), started=1.0, **known)
+        case "failed":
+            return ev.StepFailed(error=Raw(b"{}"), started=1.0, **known)
+        case "retrying":
+            return ev.StepRetrying(error=Raw(b"{}"), started=1.0, at=1_800_000_010.0, **known)
+        case _:
+            return ev.StepCancelled(outcome="ended", **known)
 
 
 ORDINARY = st.one_of(
@@ -102,6 +125,8 @@ class StoresAgree(RuleBasedStateMachine):
         self.workers = [WorkerId("w1"), WorkerId("w2")]
         self.lives = 2
         self.refs: dict[tuple[str, int], int] = {}
+        self.tasks: list[tuple[TaskKey, int]] = []
+        """Those that were ever taken, and which attempt it was."""
         for store in self.stores:
             self.runner.run(store.open())
         for worker in self.workers:
@@ -238,6 +263,88 @@ class StoresAgree(RuleBasedStateMachine):
             "claim", self.workers[worker], limit=limit, workflows=[FLOW], fingerprint=fingerprint, suspects=suspects
         )
 
+    @rule(
+        run=RUNS,
+        queued=st.lists(st.tuples(QUEUED, QUEUES, st.integers(0, 1)), max_size=3, unique_by=lambda step: step[0]),
+        cancel=st.lists(QUEUED, max_size=2, unique=True),
+        last=st.none() | LAST,
+        release=st.booleans(),
+    )
+    def schedule(
+        self, run: RunId, queued: list[tuple[int, str, int]], cancel: list[int], last: Any, release: bool
+    ) -> None:
+        record = self.record(run)
+        if record is None or record.owner is None:
+            return
+        attempts: dict[int, int | None] = {}
+        for recorded in self.runner.run(self.stores[1].log(run, record.link)):
+            event = recorded.event
+            if event.ref:
+                attempts[event.ref] = event.attempt + 1 if isinstance(event, ev.StepRetrying) else None
+        proposals = [
+            ev.StepScheduled(
+                ref=ref,
+                name="s",
+                digest="d",
+                input=Raw(b"{}"),
+                options=StepOptions(queue=queue, priority=priority),
+                attempt=attempt,
+            )
+            for ref, queue, priority in queued
+            if (attempt := attempts.get(ref, 1)) is not None
+        ]
+        entry = RunCommit(
+            run=run,
+            link=record.link,
+            epoch=record.epoch,
+            seq=record.seq,
+            proposals=(*proposals, *([] if last is None else [last])),
+            cancel_tasks=() if isinstance(last, ev.RunParked) else tuple(cancel),
+            take=bool(cancel),
+            release=release,
+            next_link=new_run(run, seed="next") if isinstance(last, ev.RunContinued) else None,
+        )
+        held, self.held = self.held, []
+        answers = self.each("commit", [(record.owner, [*held, entry])] * len(self.stores))
+        self.acknowledge(run, record.owner, [getattr(answer[-1], "waking", ()) for answer in answers])
+
+    @rule(
+        worker=st.integers(0, 1),
+        room=st.integers(0, 3),
+        queues=st.none() | st.just(frozenset({"q1"})),
+        most=st.none() | st.integers(0, 2),
+        turn=st.integers(0, 1),
+    )
+    def take(self, worker: int, room: int, queues: frozenset[str] | None, most: int | None, turn: int) -> None:
+        lanes = (Lane(frozenset({"s"}), room), Lane(frozenset({"other"}), 1))
+        wanted = Wanted(lanes=lanes, queues=queues, rooms={} if most is None else {"q2": most}, turn=turn)
+        options = {"limit": 0, "workflows": [FLOW], "fingerprint": "3.11-f1", "suspects": 1, "tasks": wanted}
+        claims = self.all("claim", self.workers[worker], **options)
+        if claims != "lost":
+            self.tasks += [(task.key, task.call.attempt) for task in claims.tasks]
+
+    @precondition(lambda self: self.tasks)
+    @rule(
+        number=st.integers(0, 100),
+        worker=st.integers(0, 1),
+        kind=st.sampled_from(["completed", "failed", "retrying", "cancelled", "streams"]),
+        hold=st.booleans(),
+        streams=st.booleans(),
+    )
+    def finish(self, number: int, worker: int, kind: str, hold: bool, streams: bool) -> None:
+        (run, link, ref), attempt = self.tasks[number % len(self.tasks)]
+        writes = (Voided(ref), Written("out", ref, (("value", b"1"),))) if streams or kind == "streams" else ()
+        ending = None if kind == "streams" else _ending(kind, ref, attempt)
+        entry = TaskCommit(run=run, link=link, ref=ref, attempt=attempt, streams=writes, ending=ending)
+        if hold:
+            self.held.append(entry)
+        else:
+            self.commit(self.workers[worker], entry)
+
+    @rule(queue=QUEUES, limit=st.none() | st.integers(0, 2))
+    def limit_queue(self, queue: str, limit: int | None) -> None:
+        self.all("limit_queue", queue, limit)
+
     @rule(seconds=st.sampled_from([1.0, 10.0, 31.0]))
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -262,8 +369,12 @@ class StoresAgree(RuleBasedStateMachine):
             self.all("log", record.id, record.link)
             self.all("waits", record.id)
             self.all("hooks", record.id)
+            self.all("tasks", record.id)
+            self.all("chunks", record.id, "out", start=0, limit=100)
+        self.all("queues")
         for worker in self.workers:
             self.all("knocks", worker)
+            self.all("held", worker)
         for store in self.stores:
             assert [fault for fault in self.runner.run(store.audit()) if "stranded" not in fault] == []
 
@@ -277,6 +388,13 @@ def _without_ids(answer: Any) -> Any:
     for outcome in answer if isinstance(answer, list) else ():
         if isinstance(outcome, dict) and "waking" in outcome:
             outcome["waking"] = len(outcome["waking"])
+    if (
+        isinstance(answer, list) and answer and isinstance(answer[0], dict) and "served" in answer[0]
+    ):  # a name without anything in it may be known or not
+        return [queue for queue in answer if queue["waiting"] or queue["running"] or queue["limit"] is not None]
+    if isinstance(answer, dict) and "cancelling" in answer:  # of a claim
+        answer["cancelling"] = sorted(answer["cancelling"])
+        answer["tasks"] = sorted(answer["tasks"], key=lambda task: task["key"])
     return answer
 
 
