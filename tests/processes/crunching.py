@@ -69,6 +69,24 @@ def stuck(notes: str) -> None:
         Path(notes).write_text("tidied up")
 
 
+@step(executor="process")
+def fork() -> str:
+    """Both of it return."""
+    if os.fork() == 0:
+        return "the child's"
+    os.wait()
+    return "the parent's"
+
+
+@step(executor="process", max_retries=0)
+def die_and_leave_a_child(note: str) -> None:
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    Path(note).write_text(str(child))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @step(executor="process", queue="cpu")
 def square(number: int) -> tuple[int, int]:
     return os.getpid(), number * number
@@ -112,6 +130,7 @@ async def left() -> None:
 
 @workflow
 async def hurried(notes: str) -> str:
+    await crunch_async(0)  # its process is up before the short timeout begins
     try:
         await stuck(notes)
     except StepTimeout:
@@ -122,3 +141,13 @@ async def hurried(notes: str) -> str:
 @workflow
 async def squares(count: int) -> list[tuple[int, int]]:
     return list(await asyncio.gather(*(square(number) for number in range(count))))
+
+
+@workflow
+async def forks() -> list[object]:
+    return [await fork(), *[await crunch_async(number) for number in range(4)]]
+
+
+@workflow
+async def dies_and_leaves_a_child(note: str) -> None:
+    await die_and_leave_a_child(note)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec import Raw
 
 from outlive import Engine, RunFailed, step
+from outlive._runtime.processes import LENGTH, Call
 
 from . import crunching
 
@@ -63,6 +70,41 @@ async def test_r11_one_that_runs_too_long_is_interrupted_and_its_process_ends(en
     run = await engine.start(crunching.hurried, str(notes))
     assert await run.result() == "timed out"
     assert notes.read_text() == "tidied up"
+
+
+async def test_one_that_forks_answers_once_and_later_steps_get_their_own_results(engine: Engine) -> None:
+    assert await (await engine.start(crunching.forks)).result() == ["the parent's", 1, 2, 3, 4]
+
+
+async def test_its_death_is_noticed_though_it_has_left_a_child(engine: Engine, tmp_path: Path) -> None:
+    run = await engine.start(crunching.dies_and_leaves_a_child, str(tmp_path / "child"))
+    try:
+        with pytest.raises(RunFailed, match="SIGKILL"):
+            await run.result()
+        os.kill(int((tmp_path / "child").read_text()), 0)  # which lives on
+    finally:
+        os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+
+
+def test_it_ends_though_its_worker_died_before_it_read_the_answer() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, "-m", "outlive._runtime.process_main", str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), cwd=Path(__file__).parents[2])
+    assert ours.recv(1), "it has come up, and what it says next is an answer"
+    ours.sendall(question("tests.processes.crunching:crunch_async", b'{"number":1}'))
+    assert ours.recv(1, socket.MSG_PEEK), "it has answered"
+    ours.close()
+    assert process.wait(timeout=30) == 0
+
+
+def question(step: str, arguments: bytes) -> bytes:
+    call = Call(
+        module=step.partition(":")[0], file="", path=sys.path, step=step, input=Raw(arguments),
+        step_id="s", run_id="r", attempt=1, started_at=1.0,
+    )  # fmt: skip
+    body = msgspec.json.encode(call)
+    return LENGTH.pack(len(body)) + body
 
 
 async def test_many_from_a_queue_are_spread_over_a_few_processes(engine: Engine) -> None:

@@ -35,6 +35,9 @@ _encoder: Final = msgspec.json.Encoder()
 def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     connection = socket.socket(fileno=int(sys.argv[1]))
+    me = os.getpid()
+    # what a step forks must neither answer nor hide that this process has died
+    os.register_at_fork(after_in_child=lambda: os.close(connection.detach()))
     calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, calls), name="outlive-ear", daemon=True).start()
     codec = Codec(registry.types)
@@ -42,20 +45,21 @@ def main() -> None:
         connection.sendall(READY)
         while True:
             answer = _encoder.encode(_answer(calls.get(), codec))
+            if os.getpid() != me:
+                os._exit(0)  # forked by a step, and come back here
             connection.sendall(LENGTH.pack(len(answer)) + answer)
     except KeyboardInterrupt:  # the attempt was cancelled, and has ended
         os._exit(128 + signal.SIGINT)
 
 
 def _listen(connection: socket.socket, calls: queue.SimpleQueue[Call]) -> None:
-    """Ends the process when its worker has gone, whatever the step is busy with."""
-    with connection.makefile("rb") as stream:
-        while True:
-            head = stream.read(LENGTH.size)
-            body = stream.read(LENGTH.unpack(head)[0]) if len(head) == LENGTH.size else b""
-            if not body:
-                os._exit(0)
-            calls.put(_calls.decode(body))
+    """Ends the process when its worker has gone, whatever the step is busy with and however the connection breaks."""
+    try:
+        with connection.makefile("rb") as stream:
+            while len(head := stream.read(LENGTH.size)) == LENGTH.size:
+                calls.put(_calls.decode(stream.read(LENGTH.unpack(head)[0])))
+    finally:
+        os._exit(0)
 
 
 def _answer(call: Call, codec: Codec) -> Answer:

@@ -158,10 +158,10 @@ class _Child:
         """Ask it to end, as Ctrl-C would, and end it after ``grace`` seconds; its exit code."""
         if grace > 0 and self._listens and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-            waited = asyncio.ensure_future(asyncio.to_thread(self._wait, grace))
-            await asyncio.wait([waited])
-        self.kill()
-        return await asyncio.to_thread(self._process.wait)
+            await asyncio.to_thread(self._wait, grace)
+        self._socket.close()
+        await asyncio.to_thread(self.kill)
+        return self._process.returncode
 
     def _wait(self, grace: float) -> None:
         try:
