@@ -21,7 +21,7 @@ from uuid_utils import uuid7
 
 from outlive._codec import Codec, digest
 from outlive._core import others, outcomes, payloads
-from outlive._core.authoring import Step, Workflow, check_queue
+from outlive._core.authoring import Step, Workflow, check_queue, whole
 from outlive._core.context import current, step_metadata
 from outlive._core.guard import Guard, GuardMode
 from outlive._core.hooks import Hook
@@ -55,6 +55,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DEFAULT_BASE_URL: Final = "http://localhost:8000"
+MOST_LIMIT: Final = 2**31 - 1
 MOST_REQUESTS: Final = 1_000
 """Requests that may wait for one webhook."""
 MOST_WEBHOOKS: Final = 4_096
@@ -121,7 +122,7 @@ class Engine:
         self._options = options
         self._works = worker
         self._transactions = transactions
-        self._queues = queues
+        self._queues = None if queues is None else _served(queues)
         self._on_hopeless = on_hopeless
         self._only = RunId(only) if only is not None else None
         self._given = store
@@ -147,7 +148,7 @@ class Engine:
 
         options = self._options or WorkerOptions()
         if self._queues is not None:
-            options = msgspec.structs.replace(options, **_served(self._queues))
+            options = msgspec.structs.replace(options, **self._queues)
         store = self._given or open_store(self.url or default_url(), self.clock, self._durability)
         if self._given is None:
             await store.open()
@@ -354,8 +355,8 @@ class Engine:
     async def limit_queue(self, queue: str, limit: int | None) -> None:
         """At most ``limit`` steps of ``queue`` run at once, across all workers; None: as many as they take. What runs is left to end."""
         check_queue(queue)
-        if limit is not None and limit < 0:
-            raise ValueError("a limit is a number of steps: 0 or more")
+        if limit is not None and not 0 <= whole(limit, "a limit") <= MOST_LIMIT:
+            raise ValueError(f"a limit is a number of steps: 0 to {MOST_LIMIT}")
         await self.store.limit_queue(queue, limit)
 
     # --- hooks -------------------------------------------------------------------------------------------------------
@@ -664,6 +665,10 @@ def _served(queues: Collection[str] | Mapping[str, int | None]) -> dict[str, Any
         limits.update(cast("Mapping[str, int | None]", queues))
     else:
         limits.update(dict.fromkeys([queues] if isinstance(queues, str) else queues))
+    for name, most in limits.items():
+        check_queue(name)
+        if most is not None and whole(most, f"how many steps of {name} at once") < 1:
+            raise ValueError(f"{name}: {most} steps at once; give 1 or more, or leave the queue out")
     return {
         "queues": tuple(limits),
         "queue_limits": {name: most for name, most in limits.items() if most is not None},

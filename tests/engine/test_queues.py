@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import functools
 from collections import Counter
 from typing import Any
@@ -487,3 +488,34 @@ async def test_what_was_claimed_under_a_lease_that_is_lost_by_then_does_not_begi
         assert all(task.owner != lost for task in await store.tasks(run.id))  # type: ignore[arg-type]
         assert await run.result() == [0]
         assert RAN == [0]
+
+
+class Urgency(enum.IntEnum):
+    HIGH = -1
+
+
+@pytest.mark.parametrize("name", ["priority", "max_retries"])
+@pytest.mark.parametrize("value", [True, 1.5, "1"])
+def test_what_would_not_come_back_from_the_store_is_refused_at_the_call(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"{name} is a whole number"):
+        render.options(**{name: value})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=f"{name} is a whole number"):
+        step(queue="gpu", **{name: value})  # type: ignore[call-overload]
+
+
+async def test_options_are_stored_as_what_they_mean(workers: MakeEngine) -> None:
+    options = render.options(priority=Urgency.HIGH, at_most_once=1, max_retries=0).step_options  # type: ignore[arg-type]
+    assert (type(options.priority), options.priority, options.at_most_once) == (int, -1, True)
+
+
+@pytest.mark.parametrize("queues", [["a b"], [""], [5], {"a": 0}, {"a": -1}, {"a": 1.5}, {"a": "2"}, {"a": True}])
+def test_what_an_engine_can_not_serve_is_refused(queues: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        Engine("memory://", queues=queues)
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, "3", True, 2**63])
+async def test_what_is_no_limit_is_refused(workers: MakeEngine, limit: Any) -> None:
+    async with workers() as engine:
+        with pytest.raises((TypeError, ValueError)):
+            await engine.limit_queue("gpu", limit)

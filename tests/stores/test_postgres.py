@@ -17,6 +17,7 @@ from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.stores.postgres import PostgresStore, writing
 from outlive.stores.postgres.connections import parse
+from outlive.testing.conformance.queues import scheduled, wanted
 from outlive.testing.conformance.world import FLOW, completed, hook, new_run, step
 
 W1, W2 = WorkerId("w1"), WorkerId("w2")
@@ -301,6 +302,23 @@ async def test_b4_an_append_is_fenced_run_by_run_and_by_the_lease(postgres_url: 
         await second.claim(W2, limit=5, workflows=[FLOW], fingerprint="f", suspects=1)
         assert await first.commit(W1, [entry("r2", 4)]) == [Fenced()]
         assert await first.audit() == []
+
+
+async def test_a_task_that_can_not_be_read_keeps_no_other_waiting(
+    store: PostgresStore, other: asyncpg.Connection
+) -> None:
+    await store.join(W1, lease=30)
+    for run, queue in (("r1", "broken"), ("r2", "gpu")):
+        await store.commit(W1, [new_run(run, claim=True)])
+        entry = RunCommit(run=RunId(run), link=1, epoch=1, seq=2, proposals=(scheduled(queue=queue),))
+        await store.commit(W1, [entry])
+    await other.execute(
+        f"UPDATE {table(store, 'tasks')} SET call = replace(call, '\"queue\"', '\"priority\":true,\"queue\"') WHERE run = 'r1'"
+    )
+    options: dict[str, Any] = {"limit": 0, "workflows": [], "fingerprint": "f", "suspects": 1, "tasks": wanted()}
+    assert [task.key.run for task in (await store.claim(W1, **options)).tasks] == ["r2"]
+    assert (await store.claim(W1, **options)).tasks == ()
+    assert [line for line in await store.audit() if "r1" in line and "can't be read" in line]
 
 
 def cut_after_commit(monkeypatch: pytest.MonkeyPatch, *, happens: bool) -> None:

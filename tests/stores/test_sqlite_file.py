@@ -23,6 +23,7 @@ from outlive.stores.sqlite.connection import warn_of_old_sqlite
 from outlive.stores.sqlite.filesystem import kind_of
 from outlive.stores.sqlite.statements import MIGRATIONS
 from outlive.testing.conformance import VirtualClock, World
+from outlive.testing.conformance.queues import scheduled, take
 from outlive.testing.conformance.world import W1, W2, new_run, step
 
 NFS = "22 1 0:21 / / rw - ext4 /dev/sda rw\n36 22 0:31 / {at} rw - nfs4 server:/export rw\n"
@@ -51,6 +52,18 @@ def world(path: Path, clock: VirtualClock, runner: asyncio.Runner) -> Iterator[W
     world.join()
     yield world
     world.do(world.store.close())
+
+
+def test_a_task_that_can_not_be_read_keeps_no_other_waiting(world: World, path: Path) -> None:
+    world.start("r1", "r2")
+    world.append("r1", scheduled(queue="broken"))
+    world.append("r2", scheduled())
+    apsw.Connection(str(path)).execute(
+        "UPDATE tasks SET call = replace(call, '\"queue\"', '\"priority\":true,\"queue\"') WHERE run = 'r1'"
+    )
+    assert [task.key.run for task in take(world)] == ["r2"]
+    assert take(world) == []
+    assert [line for line in world.faults() if "r1" in line and "can't be read" in line]
 
 
 def opened(path: Path, runner: asyncio.Runner, **options: object) -> None:

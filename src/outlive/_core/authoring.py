@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import functools
 import inspect
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
@@ -21,6 +20,7 @@ from outlive._core.registry import Registry, registry, stable_name
 from outlive.errors import NonDeterminismError
 from outlive.model.commands import CallStep
 from outlive.model.durations import Duration, seconds
+from outlive.model.ids import PLAIN_NAME
 from outlive.model.retry import RetryPolicy
 from outlive.model.steps import DEFAULT_QUEUE, StepExecutor, StepOptions
 
@@ -29,7 +29,6 @@ P2 = ParamSpec("P2")
 R = TypeVar("R")
 S = TypeVar("S")
 
-_QUEUE_NAME = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,127}")
 _MOST_PRIORITY = 2**31 - 1
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 
@@ -206,12 +205,13 @@ def _options(
     priority: int | None,
     base: StepOptions,
 ) -> StepOptions:
+    max_retries = None if max_retries is None else whole(max_retries, "max_retries")
     if max_retries is not None and max_retries < 0:
         raise ValueError("max_retries is a number of attempts after the first: 0 or more")
     if at_most_once and max_retries:
         raise ValueError("a step that runs at most once can't be retried; leave max_retries out")
-    once = base.at_most_once if at_most_once is None else at_most_once
-    transacts = base.transaction if transaction is None else transaction
+    once = base.at_most_once if at_most_once is None else bool(at_most_once)
+    transacts = base.transaction if transaction is None else bool(transaction)
     if once and transacts:
         raise ValueError("a step in a transaction is done exactly once; leave at_most_once out")
     where = base.queue if queue is None else queue
@@ -223,7 +223,7 @@ def _options(
         check_queue(where)
     if where and transacts:
         raise ValueError("a step in a transaction runs where its run is, beside its log; leave queue out")
-    order = base.priority if priority is None else priority
+    order = base.priority if priority is None else whole(priority, "priority")
     if order and not where:
         raise ValueError("only a step in a queue has a priority; give it queue=")
     if not -_MOST_PRIORITY <= order <= _MOST_PRIORITY:
@@ -243,13 +243,24 @@ def _options(
     )
 
 
+def whole(number: object, what: str) -> int:
+    """``number``, which will be stored and has to come back.
+
+    Raises:
+        TypeError: It is no whole number; a bool is none.
+    """
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"{what} is a whole number, not {number!r}")
+    return int(number)
+
+
 def check_queue(name: str) -> str:
     """``name``, if a queue can have it.
 
     Raises:
         ValueError: It can't.
     """
-    if not _QUEUE_NAME.fullmatch(name):
+    if not isinstance(cast("object", name), str) or not PLAIN_NAME.fullmatch(name):
         raise ValueError(
             f"{name!r} can't be the name of a queue: up to 128 letters, digits and _ . : -, not beginning with a dot"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Coroutine
 from contextvars import ContextVar
 from typing import Final, Protocol
@@ -14,14 +13,13 @@ from outlive._core.machine import Machine
 from outlive._core.waiting import Durable
 from outlive.errors import SerializationError, UsageError
 from outlive.model import commands as cmd
-from outlive.model.ids import RunId
+from outlive.model.ids import PLAIN_NAME, RunId
 from outlive.model.streams import LARGEST, Piece
 from outlive.model.webhooks import Answer
 
 PROGRESS: Final = "progress"
 """The stream that :func:`progress` writes to."""
 PROGRESS_EVERY: Final = 0.1
-_NAME: Final = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,127}")
 
 
 class Sink(Protocol):
@@ -48,7 +46,7 @@ def check_name(name: str) -> str:
     Raises:
         ValueError: It can't.
     """
-    if not _NAME.fullmatch(name):
+    if not PLAIN_NAME.fullmatch(name):
         raise ValueError(
             f"{name!r} can't name a stream: up to 128 letters, digits and _ . : -, not beginning with a dot"
         )

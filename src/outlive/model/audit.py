@@ -173,6 +173,11 @@ def _of_tasks(kept: Kept, workers: Collection[WorkerId]) -> Iterator[str]:
             yield f"the step of ref {task.ref} is held by {task.owner}, who is unknown; nobody will free it"
 
 
+def unreadable(run: str, error: Exception) -> str:
+    """The line for a run of which something can't be read."""
+    return f"run {run}: something that is kept of it can't be read: {error}"
+
+
 def stray(kind: str, run: str) -> str:
     """The line for a row whose run is gone."""
     return f"run {run}: it does not exist, but has {kind}"

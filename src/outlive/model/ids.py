@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NewType
+import re
+from typing import Final, NewType
 
 RunId = NewType("RunId", str)
 """Names a run, and all links of its chain."""
@@ -15,6 +16,9 @@ TokenHash = NewType("TokenHash", str)
 
 StepId = NewType("StepId", str)
 """Stable across attempts and crashes; the idempotency key of a step (R9)."""
+
+PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,127}")
+"""What names a stream or a queue (S17)."""
 
 
 def step_id(run: RunId, link: int, ref: int, name: str) -> StepId:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -14,6 +16,7 @@ from outlive.model.records import HookRecord, RunRecord, RunStatus, ServiceRecor
 from outlive.model.rows import TaskRow
 from outlive.model.webhooks import decode_settings
 
+_log: Final = logging.getLogger("outlive.stores")
 _parents: Final = msgspec.json.Decoder(Parent)
 _tags: Final = msgspec.json.Decoder(tuple[str, ...])
 
@@ -85,6 +88,15 @@ def task_row(
         void=bool(void),
         call=_calls.decode(call),
     )
+
+
+def readable_tasks(rows: Iterable[Any]) -> Iterator[TaskRow]:
+    """One that can't be read must not keep the others waiting."""
+    for row in rows:
+        try:
+            yield task_row(*row)
+        except msgspec.MsgspecError as error:
+            _log.error("step %s of run %s can't be taken (%s); run `outlive doctor`", row[3], row[1], error)
 
 
 def new_task(task: TaskRow) -> tuple[str, int, int, str, str, str, int, float, str]:

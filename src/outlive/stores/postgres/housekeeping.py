@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from outlive.model.audit import Kept, faults, stray
+import msgspec
+
+from outlive.model.audit import Kept, faults, stray, unreadable
 from outlive.model.ids import RunId
 from outlive.model.rows import Watcher
 from outlive.stores.columns import inbox_item, task_row
@@ -46,7 +48,10 @@ async def audit(connections: Connections, sql: Statements) -> list[str]:
         for run in page:
             async with connections.transaction() as connection:
                 await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                found += await _faults(connection, sql, run)
+                try:
+                    found += await _faults(connection, sql, run)
+                except msgspec.MsgspecError as error:
+                    found.append(unreadable(run, error))
         last = page[-1]
     found += [stray(kind, run) for kind, run in await reader.fetch("audit_strays")]
     return found

@@ -12,7 +12,7 @@ from outlive.model.entries import Claimed, ClaimedTask, Entry, Outcome, Rejected
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.rows import RunRow
 from outlive.model.tasks import Shares, Wanted, claim_task
-from outlive.stores.columns import task_row
+from outlive.stores.columns import readable_tasks
 from outlive.stores.postgres.clock import ServerClock
 from outlive.stores.postgres.connections import Again, Connection
 from outlive.stores.postgres.facets import Facet, Loaded, Missing
@@ -155,7 +155,7 @@ class Transaction:
     async def take_tasks(self, worker: WorkerId, wanted: Wanted, root: RunId | None) -> list[ClaimedTask]:
         """Tasks that nobody holds, as there is room for them."""
         rows = StagedRows(self._loaded)
-        mine = [task_row(*columns) for columns in await self._connection.fetch(self._sql["ending_tasks"], root)]
+        mine = list(readable_tasks(await self._connection.fetch(self._sql["ending_tasks"], root)))
         claimed = [claim_task(rows, task, worker) for task in mine]
         queues = None if wanted.queues is None else sorted(wanted.queues)
         waiting = await self._connection.fetch(self._sql["waiting_steps"], wanted.steps, queues, root)
@@ -173,7 +173,7 @@ class Transaction:
             if room == 0:
                 continue
             values = (pick.queue, pick.steps, room, root, taken)
-            mine = [task_row(*columns) for columns in await self._connection.fetch(self._sql["waiting_tasks"], *values)]
+            mine = list(readable_tasks(await self._connection.fetch(self._sql["waiting_tasks"], *values)))
             shares.take(pick, len(mine))
             taken += [task.id for task in mine]
             claimed += [claim_task(rows, task, worker) for task in mine]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from outlive.model.audit import Kept, faults, stray
+import msgspec
+
+from outlive.model.audit import Kept, faults, stray, unreadable
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.rows import HeldHook, Watcher
 from outlive.stores.sqlite import reading
@@ -40,7 +42,10 @@ def audit(connection: Connection) -> list[str]:
     while page := fetch(connection, tuple[RunId], SQL["audit_ids"], (last,)):
         for (run,) in page:
             with connection:
-                found += _faults(connection, run)
+                try:
+                    found += _faults(connection, run)
+                except msgspec.MsgspecError as error:
+                    found.append(unreadable(run, error))
         last = page[-1][0]
     found += [stray(kind, run) for kind, run in fetch(connection, tuple[str, str], SQL["audit_strays"])]
     return found

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from outlive.model.entries import ClaimedTask
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.tasks import Shares, Wanted, claim_task
-from outlive.stores.columns import task_row
+from outlive.stores.columns import readable_tasks
 from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.rows import TASK, SqliteRows
 from outlive.stores.sqlite.statements import SQL
@@ -22,8 +22,8 @@ def anything(connection: Connection, wanted: Wanted, root: RunId | None) -> bool
 def claim(
     connection: Connection, rows: SqliteRows, worker: WorkerId, wanted: Wanted, root: RunId | None
 ) -> Iterator[ClaimedTask]:
-    for ending in fetch(connection, TASK, SQL["ending_tasks"], (root,)):
-        yield claim_task(rows, task_row(*ending), worker)
+    for task in readable_tasks(fetch(connection, TASK, SQL["ending_tasks"], (root,))):
+        yield claim_task(rows, task, worker)
     counted = fetch(connection, tuple[str, int, int], SQL["queue_limits"])
     limits, held = {name: most for name, most, _ in counted}, {name: count for name, _, count in counted}
     shares = Shares(wanted, limits=limits, held=held)
@@ -32,7 +32,7 @@ def claim(
         if room == 0:
             continue
         values = (pick.queue, json.dumps(pick.steps), room, root)
-        mine = [task_row(*row) for row in fetch(connection, TASK, SQL["waiting_tasks"], values)]
+        mine = list(readable_tasks(fetch(connection, TASK, SQL["waiting_tasks"], values)))
         shares.take(pick, len(mine))
         for task in mine:
             yield claim_task(rows, task, worker)
