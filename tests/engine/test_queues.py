@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import outlive
-from outlive import Engine, FatalError, StepInterrupted, get_step_metadata, step, workflow
+from outlive import Engine, FatalError, StepInterrupted, StoreUnavailable, get_step_metadata, step, workflow
 from outlive._core.registry import Registry
 from outlive.model import events as ev
 from outlive.model.entries import Claims
@@ -460,13 +460,33 @@ async def test_a_run_whose_step_is_not_known_here_is_parked_for_code_that_knows_
     assert RAN == ["local"]
 
 
+@pytest.mark.parametrize("of", ["a run", "a step"])
+async def test_what_was_claimed_though_no_answer_came_is_taken_up(clock: VirtualClock, of: str) -> None:
+    store = SlowToAnswer(clock=clock)
+    async with Engine(store=store, clock=clock, options=virtual_options(poll=1.0, look_every=1.0)) as engine:
+        if of == "a run":
+            async with Engine(store=store, clock=clock, worker=False, options=virtual_options()) as client:
+                store.lost = True
+                run = await client.start(film, 1)
+                assert await engine.get_run(run.id).result(timeout=100) == [0]
+        else:
+            store.lost = True
+            assert await (await engine.start(film, 1)).result(timeout=100) == [0]
+    assert not store.lost
+
+
 class SlowToAnswer(MemoryStore):
     """Its claims are answered when the gate is open."""
 
     gate: asyncio.Event | None = None
+    lost = False
+    """Something was claimed, and its worker hears of an error."""
 
     async def claim(self, *args: Any, **options: Any) -> Claims:
         claims = await super().claim(*args, **options)
+        if self.lost and (claims.tasks or claims.runs):
+            self.lost = False
+            raise StoreUnavailable("no answer came")
         if self.gate is not None and claims.tasks:
             await self.gate.wait()
         return claims

@@ -253,6 +253,7 @@ class Worker:
                 continue
             except StoreError as error:
                 log.warning("can't claim runs now: %s", error)
+                self._strays_expected = True  # it may have happened though it said otherwise
                 pause = 1.0
             if pause > 0:
                 await self._nap(pause)
