@@ -116,6 +116,14 @@ def test_several_processes_work_and_one_that_dies_is_replaced(project: Project) 
     assert not any(os.path.exists(f"/proc/{pid}") for pid in second)
 
 
+def test_told_to_stop_while_they_are_started_all_of_them_stop(project: Project) -> None:
+    (project.folder / "farm.py").write_text(FARM)
+    boss = project.begin("worker", "farm", "--processes", "8")
+    read_until(boss, "8 processes work", stream="stderr")
+    boss.send_signal(signal.SIGTERM)
+    assert boss.wait(FOREVER) == 0
+
+
 def test_when_the_first_process_is_killed_the_others_stop_too(project: Project) -> None:
     (project.folder / "farm.py").write_text(FARM)
     boss = project.begin("worker", "farm", "--processes", "2")

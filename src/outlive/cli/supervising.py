@@ -7,11 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from types import FrameType
 from typing import Final
 
+PAUSE: Final = 0.1
 REST: Final = 1.0
 """Seconds before one that died is replaced: what can't start would be tried again and again."""
 
@@ -32,28 +31,26 @@ def orphaned() -> bool:
 
 def supervise(count: int) -> int:
     """Run this very command ``count`` times until SIGTERM or SIGINT; then wait for them."""
-    stop = threading.Event()
-    children: list[subprocess.Popen[bytes]] = []
-
-    def told(number: int, _frame: FrameType | None) -> None:
-        for child in children:
-            if child.poll() is None:
-                child.send_signal(number)  # the second ends it at once, as it would here
-        stop.set()
-
+    asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, told)
+        signal.signal(number, lambda number, _frame: asked.append(number))
     log.info("%d processes work", count)
-    children += [_start() for _ in range(count)]
-    while not stop.wait(0.1):
+    children = [_start() for _ in range(count)]
+    while not asked:
+        time.sleep(PAUSE)
         for place, child in enumerate(children):
-            if child.poll() is not None and not stop.is_set():
+            if child.poll() is not None and not asked:
                 log.error("process %d ended with %d; another one takes its place", child.pid, child.returncode)
                 time.sleep(REST)
-                if not stop.is_set():
-                    children[place] = _start()
-    codes = [child.wait() for child in children]
-    return max(0 if code == -signal.SIGTERM else abs(code) for code in codes)  # told to stop before it could listen
+                children[place] = _start()
+    told = 0
+    while any(child.poll() is None for child in children):
+        for signalled in asked[told:]:  # the second ends them at once, as it would here
+            for child in children:
+                child.send_signal(signalled)
+        told = len(asked)
+        time.sleep(PAUSE)
+    return max(0 if child.returncode == -signal.SIGTERM else abs(child.returncode) for child in children)
 
 
 def _start() -> subprocess.Popen[bytes]:
