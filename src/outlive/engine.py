@@ -142,10 +142,16 @@ class Engine:
         if self._store is not None:
             raise ConfigurationError("this engine is open already")
         # a program that only defines workflows, or asks for the help of a command, need not load what runs them
+        from outlive._runtime import processes
         from outlive._runtime.journal import Journal
         from outlive._runtime.notices import Notices
         from outlive._runtime.worker import Worker, WorkerOptions
 
+        if processes.importing:
+            raise ConfigurationError(
+                "an engine was opened while the process of a step imported its module, which would go on without end; put what "
+                'the program does under: if __name__ == "__main__":'
+            )
         options = self._options or WorkerOptions()
         if self._queues is not None:
             options = msgspec.structs.replace(options, **self._queues)

@@ -107,6 +107,41 @@ def question(step: str, arguments: bytes) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
+SCRIPT = """
+from outlive import run, step, workflow
+
+@step(executor="process")
+def square(number: int) -> int:
+    return number * number
+
+@workflow
+async def demo() -> int:
+    return await square(3)
+
+"""
+
+
+@pytest.mark.parametrize("name", ["script.py", "my-script.v2.py"])
+@pytest.mark.parametrize("command", [[], ["-m", "outlive", "run"]])
+def test_r37_a_script_has_steps_in_processes_too(tmp_path: Path, name: str, command: list[str]) -> None:
+    (tmp_path / name).write_text(SCRIPT + 'if __name__ == "__main__":\n    print(run(demo))\n')
+    done = script(tmp_path, *command, f"{name}:demo" if command else name)
+    assert (done.returncode, done.stdout) == (0, "9\n"), done.stderr
+
+
+def test_a_script_that_runs_at_import_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT + "print(run(demo))\n")
+    done = script(tmp_path, "script.py")
+    assert done.returncode == 1
+    assert "if __name__ ==" in done.stderr
+
+
+def script(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    environment = os.environ | {"OUTLIVE_URL": f"sqlite:///{folder / 'outlive.db'}"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
 async def test_many_from_a_queue_are_spread_over_a_few_processes(engine: Engine) -> None:
     found = await (await engine.start(crunching.squares, 20)).result()
     assert [value for _, value in found] == [number * number for number in range(20)]

@@ -23,8 +23,9 @@ from outlive._codec import Codec
 from outlive._core.authoring import Step
 from outlive._core.context import StepMetadata, step_metadata
 from outlive._core.registry import registry
+from outlive._runtime import processes
 from outlive._runtime.processes import LENGTH, READY, Answer, Call
-from outlive.errors import FatalError, RetryableError, SerializationError, StepError
+from outlive.errors import ConfigurationError, FatalError, RetryableError, SerializationError, StepError
 from outlive.model.durations import until
 from outlive.model.ids import RunId, StepId
 
@@ -79,7 +80,7 @@ def _answer(call: Call, codec: Codec) -> Answer:
         pause = None if after is None else until(after, now=datetime.now(UTC).timestamp())
         return Answer(Raw(codec.encode_exception(error)), raised=True, retry_after=pause)
     except BaseException as error:
-        fatal = isinstance(error, FatalError | SerializationError)
+        fatal = isinstance(error, FatalError | SerializationError | ConfigurationError)
         if not isinstance(error, Exception) or isinstance(error, StopIteration):  # as in the worker (R12)
             error = StepError(str(error), type_name=f"{type(error).__module__}:{type(error).__qualname__}")
         return Answer(Raw(codec.encode_exception(error)), raised=True, fatal=fatal)
@@ -108,10 +109,19 @@ def _step(call: Call) -> Step[..., Any]:
     if found is not None:
         return found
     sys.path[:] = call.path
+    processes.importing = True
+    try:
+        _import(call)
+    finally:
+        processes.importing = False
+    return registry.step(call.step)
+
+
+def _import(call: Call) -> None:
     try:
         importlib.import_module(call.module)
     except ModuleNotFoundError as missing:
-        if missing.name != call.module or not call.file:
+        if not call.file or not f"{call.module}.".startswith(f"{missing.name}."):
             raise
         spec = importlib.util.spec_from_file_location(call.module, call.file)
         if spec is None or spec.loader is None:
@@ -119,7 +129,6 @@ def _step(call: Call) -> Step[..., Any]:
         module = importlib.util.module_from_spec(spec)
         sys.modules[call.module] = module
         spec.loader.exec_module(module)
-    return registry.step(call.step)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ from outlive._core.context import StepMetadata
 from outlive._runtime.transactions import Recorded
 from outlive.errors import StepError
 
+importing: bool = False
+"""This process runs steps for a worker, and imports the module that defines one."""
+
 LENGTH: Final = struct.Struct(">Q")
 READY: Final = b"+"
 
