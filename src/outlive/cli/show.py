@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 
@@ -48,7 +48,7 @@ def show(run: str, /, *, link: int | None = None, tokens: bool = False, url: Url
     tokens
         Tell the tokens of hooks. They are secrets: whoever has one can send payloads.
     """
-    info, log, events, number, tasks, nobody = asyncio.run(_read(url, run, link))
+    info, number, log, events, tasks, nobody = asyncio.run(_read(url, run, link))
     entries = tell(log, tokens=tokens)
     if not tokens:
         hidden = secrets_of(log)
@@ -72,10 +72,18 @@ def show(run: str, /, *, link: int | None = None, tokens: bool = False, url: Url
         _print_lines(info, number, entries, tasks, nobody)
 
 
-_Read: TypeAlias = "tuple[RunInfo, list[Recorded], list[RunEvent], int, dict[int, str], str]"
+class _Seen(NamedTuple):
+    info: RunInfo
+    link: int
+    log: list[Recorded]
+    events: list[RunEvent]
+    tasks: dict[int, str]
+    """Of steps in queues by ref: what becomes of them."""
+    nobody: str
+    """Why a run that is due is not taken; empty if somebody will."""
 
 
-async def _read(url: str | None, run: str, link: int | None) -> _Read:
+async def _read(url: str | None, run: str, link: int | None) -> _Seen:
     async with client(url) as engine:
         record = await record_of(engine, run)
         number = record.link if link is None else link
@@ -91,24 +99,18 @@ async def _read(url: str | None, run: str, link: int | None) -> _Read:
             if task.link == number and not task.void
         }
         log = await engine.store.log(record.id, number)
-        nobody = (
-            "" if record.wake_at is None or record.wake_at > engine.store.clock.now() else _missed(record, services)
-        )
-        return await handle.info(), log, await handle.events(number), number, tasks, nobody
+        due = record.wake_at is not None and record.wake_at <= engine.store.clock.now()
+        nobody = _missed(record, services) if due else ""
+        return _Seen(await handle.info(), number, log, await handle.events(number), tasks, nobody)
 
 
 def _missed(record: RunRecord, services: list[ServiceRecord]) -> str:
-    """Why a run that is due is not taken; empty if somebody will."""
     serving = [service for service in services if service.queues is None or record.queue in service.queues]
     if any(record.workflow in service.workflows for service in serving):
         return ""
-    if not services:
-        return "a worker: there is none"
-    return (
-        f"a worker: no living one serves queue {record.queue}"
-        if not serving
-        else "a worker: no living one knows its workflow"
-    )
+    if serving:
+        return "a worker: no living one knows its workflow"
+    return f"a worker: no living one serves queue {record.queue}" if services else "a worker: there is none"
 
 
 def _state(task: TaskRecord, *, served: int, known: bool) -> str:
