@@ -59,7 +59,8 @@ class MemoryStore:
         self._workers[worker] = (lease, self.clock.now() + lease)
 
     async def serve(self, service: ServiceRecord) -> None:
-        self._services[service.worker] = service
+        if service.worker in self._workers:
+            self._services[service.worker] = service
 
     async def renew(self, worker: WorkerId) -> bool:
         return self.renew_now(worker)

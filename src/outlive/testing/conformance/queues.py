@@ -298,6 +298,11 @@ class QueueConformance(WorldFixtures):
         assert world.do(world.store.services()) == []
         world.do(world.store.leave(W1))
 
+    def test_a_worker_that_is_gone_serves_nothing(self, world: World) -> None:
+        world.do(world.store.leave(W1))
+        world.do(world.store.serve(ServiceRecord(worker=W1, queues=None, workflows=(), steps=())))
+        assert world.do(world.store.services()) == []
+
     def test_a_run_is_taken_by_who_serves_its_queue(self, world: World) -> None:
         world.create("r1", queue="eu")
         world.create("r2")
