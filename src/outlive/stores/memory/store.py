@@ -27,6 +27,7 @@ from outlive.model.records import (
     WaitRecord,
     may_try,
 )
+from outlive.model.rows import TaskRow
 from outlive.model.streams import Chunk, StreamRecord
 from outlive.model.tasks import Shares, Wanted, claim_task, claimed, task_record
 from outlive.stores.memory.rows import MemoryRows, RunKept
@@ -138,7 +139,8 @@ class MemoryStore:
         ]
         suspected = [run for _, run in due if self._rows.runs[run].row.suspect][suspects:]
         due = [(at, run) for at, run in due if run not in suspected]
-        if dead or due[:limit]:
+        waiting = [task for task in self._rows.tasks.values() if tasks is not None and _may_take(task, tasks, root)]
+        if dead or due[:limit] or waiting:
             self.renew_now(worker)  # a claim that writes is a commit
         carrier = Carrier(self._rows, worker=worker, leased=True, now=now)
         claimed = tuple(carrier.claim(run) for _, run in due[:limit])
@@ -343,6 +345,15 @@ class MemoryStore:
         for kind, table in (("waits", rows.waits), ("an inbox", rows.inboxes)):
             found += [stray(kind, run) for run, content in table.items() if content and run not in rows.runs]
         return found
+
+
+def _may_take(task: TaskRow, wanted: Wanted, root: RunId | None) -> bool:
+    """Whether a worker looks at it, though the limit of its queue may not let it."""
+    if task.owner is not None or root not in (None, task.root):
+        return False
+    options = task.call.options
+    served = wanted.queues is None or options.queue in wanted.queues
+    return task.cancelling or (served and task.call.name in wanted.steps)
 
 
 def _record(kept: RunKept) -> RunRecord:

@@ -214,7 +214,8 @@ class Writer:
         if not stands:
             raise _lost(worker)
         ending = () if cancelling is None else tuple(TaskKey(*key) for key in json.loads(cancelling))
-        if not (dead or some_due or some_parked or (some_tasks and due.tasks is not None)):
+        some_runs = (some_due or some_parked) and due.limit > 0
+        if not (dead or some_runs or (some_tasks and due.tasks is not None)):
             return Claims(runs=(), next_due=next_due, cancelling=ending)
         return await self._tried(lambda: self._claim(worker, due, ending))
 

@@ -298,6 +298,20 @@ class QueueConformance(WorldFixtures):
         assert world.do(world.store.services()) == []
         world.do(world.store.leave(W1))
 
+    def test_a_claim_that_may_take_nothing_leaves_the_lease_as_it_is_and_one_that_takes_a_step_renews_it(
+        self, world: World
+    ) -> None:
+        world.start("r1")
+        world.create("r2")
+        world.append("r1", scheduled())
+        world.join(W2)
+        world.clock.advance(LEASE - 1)
+        assert world.claim(W2, limit=0).runs == ()
+        assert refs(take(world)) == [1]
+        world.clock.advance(LEASE - 1)
+        assert not world.do(world.store.renew(W2))
+        assert world.do(world.store.renew(W1))
+
     def test_a_worker_that_is_gone_serves_nothing(self, world: World) -> None:
         world.do(world.store.leave(W1))
         world.do(world.store.serve(ServiceRecord(worker=W1, queues=None, workflows=(), steps=())))
