@@ -8,6 +8,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,9 @@ class Fleet:
         self.lease = lease
         self.workers: list[subprocess.Popen[str]] = []
         self._up: set[int] = set()
+        self._frozen: dict[int, float] = {}
+        """Since when."""
+        self._freezes: list[tuple[int, float, float]] = []
 
     def add(self, lease: float | None = None) -> subprocess.Popen[str]:
         worker = self._start(self.lease if lease is None else lease)
@@ -57,6 +61,19 @@ class Fleet:
             self._up |= {key.data for key, _ in selector.select(0)}
         return [worker for worker in self.workers if worker.pid in self._up]
 
+    def freeze(self, worker: subprocess.Popen[str]) -> None:
+        self._frozen[worker.pid] = time.time()
+        worker.send_signal(signal.SIGSTOP)
+
+    def thaw(self, worker: subprocess.Popen[str]) -> None:
+        worker.send_signal(signal.SIGCONT)
+        self._freezes.append((worker.pid, self._frozen.pop(worker.pid), time.time()))
+
+    def thaw_all(self) -> None:
+        for worker in self.workers:
+            if worker.pid in self._frozen:
+                self.thaw(worker)
+
     def kill(self, worker: subprocess.Popen[str]) -> None:
         self.workers.remove(worker)
         worker.kill()
@@ -67,13 +84,18 @@ class Fleet:
         text = self.ledger.read_text() if self.ledger.exists() else ""
         return [(line.split()[1], int(line.split()[2])) for line in text.splitlines() if line.startswith(what)]
 
-    def times(self, what: str) -> list[tuple[str, float]]:
-        """(step id, moment) of what was noted."""
-        return [
-            (line.split()[1], float(line.split()[3]))
-            for line in self.ledger.read_text().splitlines()
-            if line.startswith(what)
-        ]
+    def began(self) -> list[tuple[str, float]]:
+        """(step id, moment) of what has begun: when it did or, if its process was frozen on its way there, when it last saw its lease."""
+        found: list[tuple[str, float]] = []
+        for line in self.ledger.read_text().splitlines():
+            what, step, process, at, looked = line.split()
+            if what == "begin":
+                frozen = self._was_frozen(int(process), float(looked), float(at))
+                found.append((step, float(looked if frozen else at)))
+        return found
+
+    def _was_frozen(self, process: int, since: float, until: float) -> bool:
+        return any(pid == process and start < until and end > since for pid, start, end in self._freezes)
 
     async def noted(self, what: str, count: int) -> None:
         """Wait for the ledger to hold ``count`` lines."""
@@ -87,6 +109,6 @@ def fleet_on(url: str, folder: Path, *, lease: float = 10.0) -> Iterator[Fleet]:
     try:
         yield fleet
     finally:
+        fleet.thaw_all()
         for worker in list(fleet.workers):
-            worker.send_signal(signal.SIGCONT)
             fleet.kill(worker)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+import threading
 import time
 
 from outlive import (
@@ -19,12 +20,26 @@ from outlive import (
     step,
     workflow,
 )
+from outlive._runtime.lease import Lease
 from outlive._runtime.worker import WorkerOptions
+
+_looked = threading.local()
+
+
+def remember_looks() -> None:
+    """Let the ledger tell when an attempt last looked whether its lease stands: from there to its first line only a freeze may fall."""
+    stands = Lease.stands
+
+    def look(lease: Lease) -> bool:
+        _looked.at = time.time()
+        return stands(lease)
+
+    Lease.stands = look  # type: ignore[method-assign]
 
 
 def note(what: str) -> None:
     """Append to the ledger, which outlives everybody."""
-    line = f"{what} {get_step_metadata().step_id} {os.getpid()} {time.time()!r}\n"
+    line = f"{what} {get_step_metadata().step_id} {os.getpid()} {time.time()!r} {_looked.at!r}\n"
     descriptor = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, line.encode())
     os.fsync(descriptor)
@@ -147,6 +162,7 @@ async def blocks_all_threads(seconds: float) -> int:
 
 async def main(url: str, lease: float) -> None:
     logging.basicConfig()
+    remember_looks()
     options = WorkerOptions(lease=lease, block_warning=0.1, block_limit=float(os.environ.get("BLOCK_LIMIT", "0.2")))
     engine = Engine(url, guard="off", options=options, on_hopeless=lambda: os._exit(70))
     while engine.closed:

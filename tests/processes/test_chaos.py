@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Chaos:
         self.chance = random.Random(11)
         self.kills = self.freezes = self.restarts = self.cuts = 0
         self._frozen: set[int] = set()
+        self._restarting = threading.Lock()
 
     async def kill_workers(self) -> None:
         while True:
@@ -55,18 +57,28 @@ class Chaos:
                 continue
             worker = self.chance.choice(working)
             self._frozen.add(worker.pid)
-            worker.send_signal(signal.SIGSTOP)
+            self.fleet.freeze(worker)
             await asyncio.sleep(LEASE * 1.5)  # others take over what it had
-            worker.send_signal(signal.SIGCONT)
+            self.fleet.thaw(worker)
             self._frozen.discard(worker.pid)
             self.freezes += 1
 
     async def crash_the_server(self) -> None:
         while True:
             await asyncio.sleep(self.chance.uniform(3.0, 7.0))
-            await asyncio.to_thread(self.server.stop, signal.SIGQUIT)
-            await asyncio.to_thread(self.server.start)
+            await asyncio.to_thread(self._crash_the_server)
             self.restarts += 1
+
+    def _crash_the_server(self) -> None:
+        with self._restarting:
+            self.server.stop(signal.SIGQUIT)
+            self.server.start()
+
+    def heal(self) -> None:
+        """All workers go on, and the server is up: whoever is ended while he waits for a thread does not end that."""
+        self.fleet.thaw_all()
+        with self._restarting:
+            pass
 
     async def end_connections(self) -> None:
         """Five a second."""
@@ -125,10 +137,7 @@ async def test_chaos_loses_nothing_doubles_nothing_and_strands_nothing(tmp_path:
                 ):
                     working = [group.create_task(work(client, f"w{number}", healed)) for number in range(6)]
                     await asyncio.sleep(SECONDS)
-                for worker in fleet.workers:
-                    worker.send_signal(signal.SIGCONT)
-                if server._process is None:
-                    await asyncio.to_thread(server.start)
+                await asyncio.to_thread(chaos.heal)
                 healed.set()
                 await asyncio.wait_for(asyncio.gather(*working), HEALED_WITHIN)
             await check_ledger(client, fleet)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import random
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,11 +67,11 @@ async def test_a_frozen_process_writes_nothing_when_it_comes_back(fleet: Fleet) 
         first = fleet.add(lease=1.0)
         run = await client.start(long_run, 0.5)
         await fleet.noted("begin", 1)
-        first.send_signal(signal.SIGSTOP)
+        fleet.freeze(first)
         second = fleet.add(lease=1000.0)
         assert await run.result(timeout=60) == second.pid
         log = await log_of(client, run)
-        first.send_signal(signal.SIGCONT)
+        fleet.thaw(first)
         again = await client.start(long_run, 0.0)
         await again.result(timeout=60)
         assert await log_of(client, run) == log
@@ -102,7 +101,7 @@ async def test_b4_a_worker_frozen_again_and_again_never_writes_what_is_not_its_o
         other = fleet.add(lease=0.4)
         runs = [await client.start(acts, 40) for _ in range(3)]
         for _ in range(10):
-            frozen.send_signal(signal.SIGSTOP)
+            fleet.freeze(frozen)
             noted = len(fleet.lines("end"))
             ended = asyncio.gather(*(run.result(timeout=60) for run in runs))
             # beyond the lease: the other one takes over and goes on, unless the frozen one sits on SQLite's own lock
@@ -110,7 +109,7 @@ async def test_b4_a_worker_frozen_again_and_again_never_writes_what_is_not_its_o
                 await asyncio.wait_for(fleet.noted("end", noted + 3), 3)
             ended.cancel()
             await asyncio.gather(ended, return_exceptions=True)
-            frozen.send_signal(signal.SIGCONT)
+            fleet.thaw(frozen)
             frozen, other = other, frozen
         assert [await run.result(timeout=60) for run in runs] == [1600] * 3
         assert await audit(client) == []
