@@ -326,8 +326,8 @@ class Engine:
 
     def _was_created(self, outcome: en.Outcome) -> None:
         if self._worker is not None:
-            if isinstance(outcome, en.Created) and outcome.epoch:
-                self._worker.adopt(outcome, outcome.id)
+            if isinstance(outcome, en.Created):
+                self._worker.created(outcome)
             else:
                 self._worker.poke()
 

@@ -83,6 +83,24 @@ async def test_r11_a_stuck_thread_is_given_up_and_the_next_attempt_is_marked(mak
     assert effects("stuck") == [(1, False), (2, True)]
 
 
+async def test_r1_a_thread_that_has_begun_and_was_not_heard_of_yet_is_not_said_to_have_ended(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release.clear()
+    async with make_engine(cancel_grace=5) as engine:
+        assert engine.worker is not None
+        monkeypatch.setattr(engine.worker.executor, "_thread_began", lambda _attempt: None)
+        run = await engine.start(uses_stuck)
+        await asyncio.sleep(1)
+        assert effects("stuck") == [(1, False)]
+        await run.cancel()
+        await asyncio.sleep(60)
+        assert await run.status() == "cancelled"
+        cancelled = [event.data for event in await run.events() if event.kind == "step_cancelled"]
+        assert [data["outcome"] for data in cancelled] == ["abandoned"]
+    release.set()
+
+
 @step(timeout=1, max_retries=0)
 def spins() -> None:
     while not get_step_metadata().cancelled:

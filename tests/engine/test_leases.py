@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from outlive import Engine, step, workflow
+from outlive.model.entries import Claims, Entry, Outcome
+from outlive.model.events import Recorded
+from outlive.model.ids import WorkerId
+from outlive.stores.memory import MemoryStore
+from outlive.testing.clock import VirtualClock, virtual_options
 
 from .conftest import MakeEngine
 from .helpers import effects, record
@@ -36,7 +43,7 @@ async def test_b4_nothing_begins_while_the_lease_may_have_ended(
     """A process that was stopped for longer than its lease, and wakes in the moment before an attempt."""
     assert engine.worker is not None
     stands = False
-    monkeypatch.setattr(engine.worker._heartbeat, "stands", lambda: stands)
+    monkeypatch.setattr(engine.worker.lease, "stands", lambda: stands)
     run = await engine.start(one, blocking)
     await asyncio.sleep(1)
     assert effects("acts") == []
@@ -46,21 +53,96 @@ async def test_b4_nothing_begins_while_the_lease_may_have_ended(
 
 
 @pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("known", [True, False], ids=["begun", "unnoticed"])
 async def test_b4_what_waited_for_a_lease_that_was_lost_never_begins(
-    make_engine: MakeEngine, blocking: bool, monkeypatch: pytest.MonkeyPatch
+    make_engine: MakeEngine, blocking: bool, known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with make_engine() as engine:
-        assert engine.worker is not None
-        monkeypatch.setattr(engine.worker._heartbeat, "stands", lambda: False)
-        run = await engine.start(one, blocking)
+    """Not even once this process has another lease; ``unnoticed``: its thread had begun, and the loop did not know yet."""
+    often = {"poll": 1.0, "look_every": 1.0}
+    async with make_engine(**often) as zombie, make_engine(**often) as other:
+        assert zombie.worker is not None
+        lease = zombie.worker.lease
+        monkeypatch.setattr(lease, "stands", lambda: False)
+        if not known:
+            monkeypatch.setattr(zombie.worker.executor, "_thread_began", lambda _attempt: None)
+        run = await zombie.start(one, blocking)
         await asyncio.sleep(1)
-        await engine.store.leave(engine.worker.id)  # others may take over now
-        engine.worker._lease_lost()
-        await asyncio.sleep(1)
-        assert effects("acts") == []
-        monkeypatch.undo()
-        assert await run.result() == "acted"
+        await zombie.store.leave(lease.worker)  # others may take over now
+        assert await other.get_run(run.id).result() == "acted"
         assert len(effects("acts")) == 1
+        zombie.worker._lease_lost(lease)
+        await asyncio.sleep(1)
+        assert zombie.worker.lease.stands()
+        assert len(effects("acts")) == 1
+
+
+class LateAnswers(MemoryStore):
+    """One whose answer to a call takes as long as the freeze of the process that asked."""
+
+    late = ""
+    asker: WorkerId | None = None
+    thaw: asyncio.Event
+    asked: asyncio.Event
+
+    def freeze(self, late: str, asker: WorkerId) -> None:
+        self.late, self.asker = late, asker
+        self.thaw, self.asked = asyncio.Event(), asyncio.Event()
+
+    async def _answer(self, call: str) -> None:
+        if call == self.late:
+            self.late = ""
+            self.asked.set()
+            await self.thaw.wait()
+
+    async def claim(self, worker: WorkerId, **options: Any) -> Claims:
+        claims = await super().claim(worker, **options)
+        if worker == self.asker and claims.runs:
+            await self._answer("claim")
+        return claims
+
+    async def log(self, *args: Any, **options: Any) -> list[Recorded]:
+        events = await super().log(*args, **options)
+        await self._answer("log")
+        return events
+
+    def commit_now(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome] | None:  # type: ignore[override]
+        return None if self.late == "commit" else super().commit_now(worker, entries)
+
+    async def commit(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
+        outcomes = super().commit_now(worker, entries)
+        await self._answer("commit")
+        return outcomes
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("late", ["claim", "log", "commit"])
+async def test_b4_what_was_taken_under_a_lost_lease_is_not_taken_up_under_the_next(
+    clock: VirtualClock, late: str, blocking: bool
+) -> None:
+    """It was claimed, or created claimed; then the process was frozen, others did the work, and the answer is read."""
+    store = LateAnswers(clock=clock)
+    options = virtual_options(poll=1.0, look_every=1.0)
+    async with (
+        Engine(store=store, clock=clock, options=options) as zombie,
+        Engine(store=store, clock=clock, worker=False, options=options) as client,
+    ):
+        assert zombie.worker is not None
+        lease = zombie.worker.lease
+        store.freeze(late, lease.worker)
+        starter = zombie if late == "commit" else client
+        starting = asyncio.create_task(starter.start(one.options(run_id="frozen"), blocking))
+        await store.asked.wait()
+        await store.leave(lease.worker)
+        async with Engine(store=store, clock=clock, options=options) as other:
+            assert await other.get_run("frozen").result() == "acted"
+        zombie.worker._lease_lost(lease)
+        await asyncio.sleep(0.5)  # it has another by now, unless it waits for the claim
+        store.thaw.set()
+        await starting
+        await asyncio.sleep(5)
+        assert zombie.worker.lease.stands()
+        assert len(effects("acts")) == 1
+        assert await store.audit() == []
 
 
 @pytest.mark.parametrize("blocking", [False, True])
@@ -68,7 +150,7 @@ async def test_what_waits_for_the_lease_can_be_cancelled(
     engine: Engine, blocking: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert engine.worker is not None
-    monkeypatch.setattr(engine.worker._heartbeat, "stands", lambda: False)
+    monkeypatch.setattr(engine.worker.lease, "stands", lambda: False)
     run = await engine.start(one, blocking)
     await asyncio.sleep(1)
     await run.cancel()

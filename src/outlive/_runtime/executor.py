@@ -40,6 +40,7 @@ from outlive.model.webhooks import Answer
 from outlive.stores.protocol import Clock, Fence
 
 if TYPE_CHECKING:
+    from outlive._runtime.lease import Lease
     from outlive._runtime.streaming import Streams
 
 T = TypeVar("T")
@@ -82,6 +83,11 @@ Ending: TypeAlias = Returned | Raised | Stopped
 class Writes(Protocol):
     """The run of an attempt, as far as that may write there."""
 
+    @property
+    def lease(self) -> Lease:
+        """Under which it was taken: an attempt begins only while that stands."""
+        ...
+
     def counts(self, attempt: Attempt) -> bool:
         """Whether its result would be accepted."""
         ...
@@ -91,7 +97,7 @@ class Writes(Protocol):
 
     @property
     def fence(self) -> Fence | None:
-        """For what it writes elsewhere; None: its worker has no lease."""
+        """For what it writes elsewhere; None: its worker has lost it."""
         ...
 
     async def respond(self, request: str, answer: Answer) -> bool: ...
@@ -228,7 +234,6 @@ class Executor:
         max_async: int,
         threads: int,
         processes: int = 1,
-        leased: Callable[[], bool] = lambda: True,
         transactions: Transactions | None = None,
     ) -> None:
         self._registry = registry
@@ -243,8 +248,6 @@ class Executor:
         self._pool: ThreadPool | None = None
         self._threads = threads
         self._transactions = transactions
-        self._leased = leased
-        """Whether the runs of this worker are surely its own still: an attempt begins only then."""
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._running: set[Attempt] = set()
         self._quiet: list[asyncio.Future[None]] = []
@@ -276,14 +279,21 @@ class Executor:
         if attempt.ended or attempt.cancelled:
             return
         attempt.cancelled = True
-        if attempt.task is None and not attempt.running:
-            if attempt.job is not None and self._pool is not None:
-                self._pool.abandon(attempt.job)
-            if attempt in self._queues.get(attempt.kind, ()):
-                self._queues[attempt.kind].remove(attempt)
+        if self._withdraw(attempt):
             self._finish(attempt, Stopped())
-            return
-        self._interrupt(attempt)
+        else:
+            self._interrupt(attempt)
+
+    def _withdraw(self, attempt: Attempt) -> bool:
+        """Whether it had not begun, and never will."""
+        if attempt.task is not None:
+            return False
+        if attempt.job is not None:
+            assert self._pool is not None, "a job without a pool"
+            return self._pool.withdraw(attempt.job)
+        if attempt in self._queues.get(attempt.kind, ()):
+            self._queues[attempt.kind].remove(attempt)
+        return True
 
     async def close(self, grace: float) -> None:
         """Wait up to ``grace`` seconds for what runs, then cancel it. Ends that come now are reported as ever."""
@@ -339,8 +349,12 @@ class Executor:
 
     async def _run(self, attempt: Attempt, coroutine: Coroutine[Any, Any, Any]) -> None:
         """The task of an attempt: whatever the step does, it ends with an ending."""
+        lease = attempt.writes.lease
         try:
-            while not self._leased():  # this process was stopped for long: it may have lost everything and not know yet
+            while not lease.stands():  # this process was stopped for long: it may have lost everything and not know yet
+                if lease.over:
+                    attempt.on_end = _to_nobody
+                    raise asyncio.CancelledError
                 await asyncio.sleep(LOOK_AGAIN)
             ending = self._returned(attempt, await coroutine)
         except GeneratorExit:  # the loop is gone, and with it whoever waits
@@ -380,14 +394,17 @@ class Executor:
         if self._pool is None:
             self._pool = ThreadPool(self._threads)
         attempt.began = self._clock.now()
-        context = self._context(attempt)
+        context, lease = self._context(attempt), attempt.writes.lease
 
         def call() -> None:
-            self._tell(self._thread_began, attempt)
             try:
-                while not self._leased():  # as in _run
-                    time.sleep(LOOK_AGAIN)
+                self._tell(self._thread_began, attempt)
                 args, kwargs = self._arguments(attempt, step)
+                while not lease.stands():  # as in _run, and as late as can be
+                    if lease.over:
+                        attempt.on_end = _to_nobody
+                        raise StepAbandoned
+                    time.sleep(LOOK_AGAIN)
                 ending = self._returned(attempt, context.run(step.fn, *args, **kwargs))
             except StepAbandoned:
                 ending = self._interrupted(attempt, asyncio.CancelledError())
@@ -514,4 +531,4 @@ class Executor:
 
 
 def _to_nobody(_attempt: Attempt, _ending: Ending) -> None:
-    """The worker is going; another one will run the step again."""
+    """The worker is going, or has lost its lease; another one will run the step again."""

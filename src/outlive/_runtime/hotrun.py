@@ -20,6 +20,7 @@ from outlive._core.signals import Blocked, Discarded, Diverged, Undecodable
 from outlive._runtime import ahead
 from outlive._runtime.ahead import Ahead
 from outlive._runtime.executor import Attempt
+from outlive._runtime.lease import Lease
 from outlive._runtime.leaving import Leaving
 from outlive._runtime.owner import Owner
 from outlive._runtime.steps import Steps
@@ -106,6 +107,7 @@ class HotRun:
         "dropped",
         "epoch",
         "failures",
+        "lease",
         "link",
         "log",
         "machine",
@@ -121,6 +123,7 @@ class HotRun:
         self,
         owner: Owner,
         *,
+        lease: Lease,
         run: RunId,
         link: int,
         epoch: int,
@@ -133,6 +136,8 @@ class HotRun:
         first = log[0].event
         assert isinstance(first, ev.RunCreated), "a log begins with run_created"
         self.owner: Owner = owner
+        self.lease: Lease = lease
+        """Under which it was taken (executor.Writes)."""
         self.run: RunId = run
         self.link: int = link
         self.epoch: int = epoch
@@ -407,8 +412,7 @@ class HotRun:
     @property
     def fence(self) -> Fence | None:
         """For what a step records past the journal (executor.Writes)."""
-        worker = self._journal.worker
-        return None if worker is None or self.dropped else Fence(self.run, self.link, self.epoch, worker)
+        return None if self.lease.over or self.dropped else Fence(self.run, self.link, self.epoch, self.lease.worker)
 
     async def respond(self, request: str, answer: Answer) -> bool:
         """A step answers the caller of a webhook."""

@@ -21,8 +21,8 @@ POKE_EVERY: Final = 0.02
 
 
 class Wakeable(Protocol):
-    id: WorkerId
-
+    @property
+    def id(self) -> WorkerId: ...
     def poke(self) -> None: ...
     def holds(self, run: RunId) -> bool: ...
 

@@ -18,6 +18,7 @@ from outlive._core.registry import Registry
 from outlive._runtime import steps
 from outlive._runtime.executor import Attempt, Ending, Executor, Kind, Raised, Returned, Stopped, kind_of
 from outlive._runtime.journal import Journal
+from outlive._runtime.lease import Lease
 from outlive._runtime.streaming import Streams
 from outlive.errors import StepError, StepInterrupted
 from outlive.model import entries as en
@@ -38,6 +39,9 @@ class Host(Protocol):
     journal: Journal
     executor: Executor
     clock: Clock
+
+    @property
+    def lease(self) -> Lease: ...
 
     def chance(self) -> float: ...
     def poke(self) -> None: ...
@@ -124,6 +128,8 @@ class QueuedStep:
         call = claimed.call
         self.key = claimed.key
         self.kind: Kind = kind
+        self.lease: Lease = queues.host.lease
+        """Under which it was taken (executor.Writes)."""
         self.call: CallStep = CallStep(call.ref, call.name, call.digest, call.input, call.options)
         self.attempt: Attempt = Attempt(
             self.call,

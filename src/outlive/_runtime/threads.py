@@ -50,6 +50,13 @@ class ThreadPool:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(job.thread), ctypes.py_object(StepAbandoned))
         _settle_interpreter()
 
+    def withdraw(self, job: Job) -> bool:
+        """Whether ``job`` had not begun, and never will."""
+        with job.lock:
+            if job.thread is None:
+                job.abandoned = True
+            return job.thread is None
+
     def abandon(self, job: Job) -> None:
         """Count ``job``'s thread no longer."""
         with job.lock:

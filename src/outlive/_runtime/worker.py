@@ -19,9 +19,9 @@ from outlive._core.machine import Machine
 from outlive._core.registry import Registry
 from outlive._runtime import versions
 from outlive._runtime.executor import Executor
-from outlive._runtime.heartbeat import Heartbeat
 from outlive._runtime.hotrun import HotRun
 from outlive._runtime.journal import Journal
+from outlive._runtime.lease import Lease
 from outlive._runtime.queues import Queues
 from outlive._runtime.revival import Revival
 from outlive._runtime.timers import Timers
@@ -110,7 +110,6 @@ class Worker:
         """Whether bodies may be shown what is not durable yet (R34): not where another machine's clock gives the time of events."""
         self.root = root
         self.hot: dict[RunId, HotRun] = {}
-        self.id: WorkerId = WorkerId("")
         self.timers: Timers = Timers(clock)
         self.executor: Executor = Executor(
             registry=registry,
@@ -121,12 +120,13 @@ class Worker:
             max_async=options.max_steps,
             threads=options.max_threads,
             processes=options.max_processes,
-            leased=lambda: self._heartbeat.stands(),
             transactions=Transactions(store, transactions),
         )
         self._store = store
         self._registry = registry
         self._options = options
+        self.lease: Lease = self._new_lease(WorkerId(""))
+        """Of this life. Before the first there is one that never stands."""
         self._poll: float = store.pace.poll if options.poll is None else options.poll
         self._on_left = on_left
         """Told of every run that leaves this worker's memory, with its outcome if it has ended."""
@@ -164,7 +164,6 @@ class Worker:
         )
         self._service: ServiceRecord | None = None
         """What others see that this worker works on."""
-        self._heartbeat = Heartbeat(store, options.lease, clock, on_lost=self._lease_lost)
         self._fingerprint: str | None = None
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -190,7 +189,7 @@ class Worker:
         for hot in list(self.hot.values()):
             hot.drop()
             self._remove(hot)
-        self._heartbeat.stop()
+        self.lease.end()
         self.watchdog.stop()
         try:
             await self._store.leave(self.id)
@@ -198,13 +197,21 @@ class Worker:
             log.warning("the store can't be told that this worker leaves; its lease will run out: %s", error)
 
     async def _join(self) -> None:
-        """Begin a new life of this worker: a lost lease never comes back (rule 4)."""
+        """Begin a new life of this worker."""
         worker = WorkerId(secrets.token_hex(8))
         await self._store.join(worker, lease=self._options.lease)
         await self._serve(worker)
-        self.id = worker
+        self.lease = self._new_lease(worker)
+        self.lease.keep()
         self.journal.worker = worker
-        self._heartbeat.start(worker)
+
+    def _new_lease(self, worker: WorkerId) -> Lease:
+        return Lease(self._store, worker, self._options.lease, self.clock, on_lost=self._lease_lost)
+
+    @property
+    def id(self) -> WorkerId:
+        """Of this life."""
+        return self.lease.worker
 
     async def _serve(self, worker: WorkerId) -> None:
         """Let others see what is worked on here, when that has changed: more code may have been imported."""
@@ -217,19 +224,21 @@ class Worker:
     def serves(self, queue: str) -> bool:
         return self._options.queues is None or queue in self._options.queues
 
-    def _lease_lost(self) -> None:
+    def _lease_lost(self, lease: Lease) -> None:
+        if lease.over:
+            return  # it is known already
         log.error("worker %s lost its lease; dropping its %d runs and starting over", self.id, len(self.hot))
         self.journal.worker = None
         for hot in list(self.hot.values()):
             hot.abandon()
             self._remove(hot)
         self.queues.drop()
-        self._heartbeat.stop()
+        lease.end()
         self.poke()
 
     def _hopeless(self) -> None:
         """A body can't be stopped: let the lease go, so that others take over what else is here (R28). In the watchdog's thread."""
-        self._heartbeat.stop()
+        self.lease.end()
         self._on_hopeless()
 
     # --- claiming ----------------------------------------------------------------------------------------------------
@@ -249,7 +258,7 @@ class Worker:
                     await self._gather_strays()
                     pause = await self._claim()
             except LeaseLost:
-                self._lease_lost()
+                self._lease_lost(self.lease)
                 continue
             except StoreError as error:
                 log.warning("can't claim runs now: %s", error)
@@ -333,9 +342,21 @@ class Worker:
         room = len(self.hot) < self._options.max_hot
         return self.journal.worker is not None and self.serves(queue) and room and not self._closing
 
-    def adopt(self, created: en.Created, root: RunId) -> None:
-        """A run that this engine has created claimed: it goes on from memory (R34)."""
-        hot = HotRun(self, run=created.id, link=1, epoch=created.epoch, root=root, log=list(created.events), fresh=True)
+    def created(self, created: en.Created) -> None:
+        """This engine has created a run. If it has claimed it in this life, it goes on from memory (R34)."""
+        if created.owner != self.journal.worker or created.owner is None:
+            self.poke()
+            return
+        hot = HotRun(
+            self,
+            lease=self.lease,
+            run=created.id,
+            link=1,
+            epoch=created.epoch,
+            root=created.id,
+            log=list(created.events),
+            fresh=True,
+        )
         self.hot[hot.run] = hot
         if self._met is not None:
             self._met.add(hot.run)
@@ -345,14 +366,21 @@ class Worker:
         log.info("run %s of %s: %s", claimed.run, claimed.workflow, "taken over" if claimed.takeover else "taken up")
         if claimed.suspect:
             self._probation[claimed.run] = self.clock.now() + PROBATION
-        task = asyncio.get_running_loop().create_task(self._bring_to_life(claimed))
+        task = asyncio.get_running_loop().create_task(self._bring_to_life(claimed, self.lease))
         self._hatching[claimed.run] = task
-        task.add_done_callback(lambda _: self._hatching.pop(claimed.run, None))
+        task.add_done_callback(lambda task: self._hatched(claimed.run, task))
 
-    async def _bring_to_life(self, claimed: en.Claimed) -> None:
+    def _hatched(self, run: RunId, task: asyncio.Task[None]) -> None:
+        if self._hatching.get(run) is task:
+            del self._hatching[run]
+
+    async def _bring_to_life(self, claimed: en.Claimed, lease: Lease) -> None:
         events = await self._revival.read_log(claimed.run, claimed.link)
+        if lease.over:
+            return  # and with it what was claimed under it; it may be in memory again, under the next
         hot = HotRun(
             self,
+            lease=lease,
             run=claimed.run,
             link=claimed.link,
             epoch=claimed.epoch,
@@ -418,7 +446,14 @@ class Worker:
 
     def continued(self, hot: HotRun, events: tuple[ev.Recorded, ...]) -> None:
         following = HotRun(
-            self, run=hot.run, link=hot.link + 1, epoch=hot.epoch, root=hot.root, log=list(events), fresh=True
+            self,
+            lease=hot.lease,
+            run=hot.run,
+            link=hot.link + 1,
+            epoch=hot.epoch,
+            root=hot.root,
+            log=list(events),
+            fresh=True,
         )
         self.hot[hot.run] = following
         self._revival.wake(following, takeover=False)
@@ -439,7 +474,7 @@ class Worker:
     def lost(self, hot: HotRun) -> None:
         log.warning("run %s is not as this worker knows it: it belongs to another now, or has gone on unseen", hot.run)
         self._remove(hot)
-        self._heartbeat.check()
+        self.lease.check()
         self.look_for_strays()
 
     def look_for_strays(self) -> None:

@@ -88,7 +88,7 @@ class Carrier:
         worker = self._worker if new.claim and self._leased else None
         root = new.id if new.root is None else new.root
         row, events = add_run(self._rows, new, parent=new.parent, root=root, worker=worker, now=self._now)
-        return Created(id=new.id, events=tuple(events), epoch=row.epoch)
+        return Created(id=new.id, events=tuple(events), epoch=row.epoch, owner=worker)
 
     def _terminate(self, terminate: Terminate) -> Accepted | Refused:
         row = self._rows.run(terminate.run)

@@ -216,11 +216,12 @@ class Rejected(Struct, frozen=True):
 
 
 class Created(Struct, frozen=True, kw_only=True):
-    """Of a ``NewRun``. ``epoch`` 0: it was not claimed, because nobody asked or because the worker's lease had ended."""
+    """Of a ``NewRun``. ``owner`` None: it was not claimed, because nobody asked or because the worker's lease had ended."""
 
     id: RunId
     events: tuple[Recorded, ...] = ()
     epoch: int = 0
+    owner: WorkerId | None = None
 
 
 class Existing(Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ async def kill(engine: Engine) -> None:
     if journal._task is not None:
         await asyncio.wait([journal._task])  # a commit that was sent may arrive, as it may in life
     worker.timers.close()
-    worker._heartbeat.stop()
+    worker.lease.end()
     worker.watchdog.stop()
     for hot in list(worker.hot.values()):
         hot.abandon()
