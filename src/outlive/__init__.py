@@ -24,6 +24,7 @@ from outlive._core.registry import registry as _registry
 from outlive._core.streams import Writable, get_writable, progress
 from outlive._core.waiting import race, sleep
 from outlive._core.webhooks import Response, Webhook, WebhookRequest, create_webhook
+from outlive._runtime.options import WorkerOptions
 from outlive.engine import Engine
 from outlive.errors import (
     ConfigurationError,
@@ -96,6 +97,7 @@ __all__ = [
     "StreamReset",
     "Webhook",
     "WebhookRequest",
+    "WorkerOptions",
     "Workflow",
     "WorkflowBlocked",
     "WorkflowMetadata",

@@ -48,8 +48,9 @@ from outlive.views import masked
 if TYPE_CHECKING:
     from outlive._runtime.journal import Journal
     from outlive._runtime.notices import Notices
+    from outlive._runtime.options import WorkerOptions
     from outlive._runtime.transactions import Begin
-    from outlive._runtime.worker import Worker, WorkerOptions
+    from outlive._runtime.worker import Worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -145,7 +146,8 @@ class Engine:
         from outlive._runtime import processes
         from outlive._runtime.journal import Journal
         from outlive._runtime.notices import Notices
-        from outlive._runtime.worker import Worker, WorkerOptions
+        from outlive._runtime.options import WorkerOptions
+        from outlive._runtime.worker import Worker
 
         if processes.importing:
             raise ConfigurationError(

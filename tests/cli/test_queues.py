@@ -93,9 +93,9 @@ def test_a_limit_is_set_and_lifted(project: Project) -> None:
     assert project.outlive("queues", "--json").json[0]["limit"] == 3
     assert project.outlive("queues", "limit", "gpu", "none").code == 0
     assert project.outlive("queues", "--json").json[0]["limit"] is None
-    for bad in (("gpu", "-1"), ("gpu", "many"), ("../gpu", "1")):
+    for bad in (("gpu", "-1"), ("gpu", "many"), ("../gpu", "1"), ("gpu", "9" * 20), ("", "1")):
         done = project.outlive("queues", "limit", *bad)
-        assert done.code != 0 and "Traceback" not in done.err
+        assert done.code == 2 and done.err and "Traceback" not in done.err
 
 
 def test_several_processes_work_and_one_that_dies_is_replaced(project: Project) -> None:
@@ -152,10 +152,15 @@ def test_queues_are_named_between_commas(text: str, served: dict[str, int | None
     assert served_queues(text) == served
 
 
-@pytest.mark.parametrize("text", ["gpu:", "gpu:0", "gpu:x", ":3", "gpu:-1"])
+@pytest.mark.parametrize("text", ["gpu:", "gpu:0", "gpu:x", ":3", "gpu:-1", ",", "a,,b", "a,"])
 def test_what_names_no_queue_is_refused(text: str) -> None:
     with pytest.raises(Complaint, match="names no queue"):
         served_queues(text)
+
+
+def test_a_queue_is_named_once() -> None:
+    with pytest.raises(Complaint, match="twice"):
+        served_queues("a:1,b,a:2")
 
 
 def test_at_least_one_process_works(project: Project) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from outlive import Engine, HookNotFound, Run, StoreUnavailable, create_hook, sleep, step, workflow
 from outlive._runtime import journal
-from outlive._runtime.worker import WorkerOptions
+from outlive._runtime.options import WorkerOptions
 from outlive.stores.sqlite import SQLiteStore, writing
 from outlive.testing.crash import kill
 

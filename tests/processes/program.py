@@ -21,7 +21,7 @@ from outlive import (
     workflow,
 )
 from outlive._runtime.lease import Lease
-from outlive._runtime.worker import WorkerOptions
+from outlive._runtime.options import WorkerOptions
 
 _looked = threading.local()
 

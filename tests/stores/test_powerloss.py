@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from outlive import Engine, HookNotFound, create_hook, sleep, step, workflow
-from outlive._runtime.worker import WorkerOptions
+from outlive._runtime.options import WorkerOptions
 from outlive.stores.sqlite import SQLiteStore, store
 from outlive.stores.sqlite.connection import Durability
 

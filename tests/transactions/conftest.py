@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from outlive import Engine, get_connection
-from outlive._runtime.worker import WorkerOptions
+from outlive._runtime.options import WorkerOptions
 from outlive.stores.postgres.connections import parse
 
 

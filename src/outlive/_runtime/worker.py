@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import os
 import random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
-
-from msgspec import Struct, field
 
 from outlive._codec import Codec
 from outlive._core.guard import Guard
@@ -22,6 +19,7 @@ from outlive._runtime.executor import Executor
 from outlive._runtime.hotrun import HotRun
 from outlive._runtime.journal import Journal
 from outlive._runtime.lease import Lease
+from outlive._runtime.options import WorkerOptions
 from outlive._runtime.queues import Queues
 from outlive._runtime.revival import Revival
 from outlive._runtime.timers import Timers
@@ -43,42 +41,6 @@ CRASHES_BEFORE_PARKING: Final = 5
 SUSPECTS_AT_ONCE: Final = 8
 PROBATION: Final = 2.0
 """Seconds."""
-
-
-def _replays_always() -> bool:
-    return os.environ.get("OUTLIVE_REPLAY_ALWAYS") == "1"
-
-
-class WorkerOptions(Struct, frozen=True, kw_only=True):
-    """What can be set about a worker; seconds throughout."""
-
-    lease: float = 10.0
-    linger: float = 1.0
-    """A run with nothing in flight stays in memory this long; ten times as long if it will go on by itself before that."""
-    max_idle: int = 3_000
-    """With more runs than this in memory, one with nothing in flight leaves at once."""
-    poll: float | None = None
-    """How often to look for due runs, dead workers and messages of other processes; None: as the store says."""
-    look_every: float | None = None
-    """How often to look whether another process has written; None: as the store says."""
-    max_hot: int = 10_000
-    cancel_grace: float = 10.0
-    max_steps: int = 1_000
-    """Attempts of async steps at once; more wait."""
-    max_threads: int = 4 * (os.cpu_count() or 1)
-    """Attempts of blocking steps at once, each in a thread."""
-    max_processes: int = os.cpu_count() or 1
-    """Attempts of steps with ``executor="process"`` at once, each in a process of its own."""
-    queues: tuple[str, ...] | None = None
-    """Which queues to take steps and runs from; None: all. Runs are in ``default`` unless they say otherwise."""
-    queue_limits: Mapping[str, int] = {}
-    """How many steps of a queue at once, here."""
-    max_queued: int = 100
-    """Async steps from all queues at once: what is more is left to other workers."""
-    block_warning: float = 2.0
-    block_limit: float = 30.0
-    replay_always: bool = field(default_factory=_replays_always)
-    """Test mode: replay the log at every event; also ``OUTLIVE_REPLAY_ALWAYS=1``."""
 
 
 class Worker:

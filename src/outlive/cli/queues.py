@@ -69,7 +69,10 @@ async def _read(url: str | None) -> list[QueueRecord]:
 
 async def _limit(url: str | None, queue: str, most: int | None) -> None:
     async with client(url) as engine:
-        await engine.limit_queue(queue, most)
+        try:
+            await engine.limit_queue(queue, most)
+        except ValueError as error:
+            raise Complaint(str(error)) from None
 
 
 def _for_programs(queue: QueueRecord) -> dict[str, object]:

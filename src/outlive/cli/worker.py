@@ -76,8 +76,10 @@ def served_queues(text: str) -> dict[str, int | None] | None:
         Complaint: It is something else.
     """
     served: dict[str, int | None] = {}
-    for part in filter(None, text.split(",")):
+    for part in text.split(",") if text else ():
         name, colon, most = part.strip().partition(":")
+        if name in served:
+            raise Complaint(f"the queue {name!r} is named twice")
         if not name or (colon and not (most.isascii() and most.isdecimal() and int(most))):
             raise Complaint(
                 f"{part!r} names no queue; give names between commas, with a limit where there is one: gpu:1,default"

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
 from typing_extensions import override
 
-from outlive._runtime.worker import WorkerOptions
+from outlive._runtime.options import WorkerOptions
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

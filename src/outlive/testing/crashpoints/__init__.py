@@ -21,7 +21,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from outlive._runtime.worker import WorkerOptions
+from outlive._runtime.options import WorkerOptions
 from outlive.testing.clock import virtual_options
 from outlive.testing.crashpoints.client import Client
 from outlive.testing.crashpoints.compare import differences
