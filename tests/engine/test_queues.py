@@ -365,6 +365,51 @@ async def test_r31_a_step_that_kills_its_workers_is_given_up(workers: MakeEngine
     assert len(RAN) == GIVEN_UP_AFTER
 
 
+@pytest.mark.parametrize("deadly", [1, 12])
+async def test_r31_a_step_that_kills_its_worker_beside_others_is_found_and_costs_them_nothing(
+    workers: MakeEngine, deadly: float
+) -> None:
+    """One worker for all; what it has takes longer than the one that kills it, so that nothing ends beside that."""
+    async with workers(worker=False) as client:
+        run = await client.start(among, 5)
+        found = asyncio.ensure_future(run.result())
+        lives = 0
+        while lives < 20:
+            lives += 1
+            engine = workers()
+            await engine.open()
+            for _ in range(1000):
+                await asyncio.sleep(1)
+                if found.done() or (ARMED and ARMED[0] + deadly <= asyncio.get_running_loop().time()):
+                    break
+            if found.done():
+                break
+            ARMED.clear()
+            await kill(engine)
+            await asyncio.sleep(20)  # longer than a lease
+        assert found.done()
+        *harmless, killer = await found
+        await sound(client)
+        await engine.close()
+    assert harmless == [0, 10, 20, 30, 40]
+    assert "times a worker died while only" in killer and "kills" in killer
+
+
+ARMED: list[float] = []
+
+
+@step(queue="gpu", max_retries=0)
+async def kills() -> None:
+    ARMED.append(asyncio.get_running_loop().time())
+    await asyncio.sleep(1e6)
+
+
+@workflow
+async def among(others: int) -> list[object]:
+    ended = await asyncio.gather(*(render(n) for n in range(others)), kills(), return_exceptions=True)
+    return [str(found) if isinstance(found, StepInterrupted) else found for found in ended]
+
+
 async def test_the_owner_of_the_run_may_die_while_its_step_runs_elsewhere(workers: MakeEngine) -> None:
     async with workers(queues=("gpu",)):
         owner = workers(queues=("default",))

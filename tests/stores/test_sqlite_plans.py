@@ -76,6 +76,8 @@ def test_no_statement_scans_a_table(connection: apsw.Connection, name: str) -> N
         ("known_by_token", "keys_token (token_hash=? AND key=?)"),
         ("waiting_steps", "tasks_waiting (queue=? AND name=?)"),
         ("waiting_tasks", "tasks_waiting (queue=? AND name=?)"),
+        ("suspected_steps", "tasks_suspected (queue=? AND name=?)"),
+        ("suspected_tasks", "tasks_suspected (queue=? AND name=?)"),
         ("ending_tasks", "tasks_ending (cancelling=?)"),
         ("queue_limits", "tasks_running (queue=?)"),
         ("held_tasks", "tasks_held (owner=?)"),

@@ -248,6 +248,11 @@ class HotRun:
         return frozenset(recorded | {proposal.id for proposal in self._proposals if type(proposal) is ev.Marker})
 
     @property
+    def suspected(self) -> bool:
+        """It may have killed its worker, and has not gone on since."""
+        return self._suspect
+
+    @property
     def in_flight(self) -> bool:
         """A commit of it is on its way."""
         return self._in_flight is not None

@@ -27,7 +27,8 @@ class Leaving:
         hot = self._hot
         if self._armed or not hot.quiet:
             return
-        linger, now = hot.owner.linger(), hot.owner.clock.now()
+        # a suspect with nothing to do is cleared by leaving: what kills this worker later was something else (R31)
+        linger, now = 0.0 if hot.suspected else hot.owner.linger(), hot.owner.clock.now()
         due = self._next_due()
         if due is not None and due < now + SOON * linger:
             return

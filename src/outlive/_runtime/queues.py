@@ -20,13 +20,14 @@ from outlive._runtime.executor import Attempt, Ending, Executor, Kind, Raised, R
 from outlive._runtime.journal import Journal
 from outlive._runtime.lease import Lease
 from outlive._runtime.streaming import Streams
+from outlive._runtime.timers import Timers
 from outlive.errors import StepError, StepInterrupted
 from outlive.model import entries as en
 from outlive.model import events as ev
 from outlive.model.commands import CallStep
 from outlive.model.ids import RunId
 from outlive.model.streams import streams_of
-from outlive.model.tasks import GIVEN_UP_AFTER, Lane, Wanted
+from outlive.model.tasks import GIVEN_UP_AFTER, Lane, Wanted, trial
 from outlive.model.webhooks import Answer
 from outlive.stores.protocol import Clock, Fence
 
@@ -43,8 +44,11 @@ class Host(Protocol):
     @property
     def lease(self) -> Lease: ...
 
+    timers: Timers
+
     def chance(self) -> float: ...
     def poke(self) -> None: ...
+    def suspects_runs(self) -> bool: ...
     def told(self, runs: tuple[RunId, ...]) -> None: ...
     def news(self, about: tuple[str, ...]) -> None: ...
 
@@ -78,7 +82,9 @@ class Queues:
         self._turn = 0
 
     def wanted(self) -> Wanted:
-        """What it would take now."""
+        """What it would take now: nothing beside what is on trial."""
+        now = self.host.clock.now()
+        on_trial = any(task.tried_until > now for task in self.held.values())
         names: dict[Kind, list[str]] = {kind: [] for kind in self._rooms}
         for step in self._registry.steps.all():
             names[kind_of(step)].append(step.name)
@@ -86,10 +92,14 @@ class Queues:
         by_queue = Counter(task.call.options.queue for task in self.held.values())
         self._turn += 1
         return Wanted(
-            lanes=tuple(Lane(frozenset(names[kind]), room - held[kind]) for kind, room in self._rooms.items()),
+            lanes=tuple(
+                Lane(frozenset(names[kind]), 0 if on_trial else room - held[kind]) for kind, room in self._rooms.items()
+            ),
             queues=self.queues,
             rooms={queue: most - by_queue[queue] for queue, most in self._limits.items()},
             turn=self._turn,
+            suspects=not self.host.suspects_runs(),
+            idle=not self.held,
         )
 
     def take(self, claimed: en.ClaimedTask) -> None:
@@ -98,6 +108,9 @@ class Queues:
         kind: Kind = "async" if step is None else kind_of(step)
         task = self.held[claimed.key] = QueuedStep(self, claimed, kind)
         call = claimed.call
+        if claimed.deaths:
+            task.tried_until = self.host.clock.now() + trial(claimed.deaths)
+            self.host.timers.at(task.tried_until, self.host.poke)
         if claimed.cancelling:
             task.end(steps.cancelled(task.call, call.attempt, "ended"))
         elif call.options.at_most_once and claimed.claims > 1:
@@ -140,6 +153,8 @@ class QueuedStep:
             overlapping=False,
             on_end=self._ended,
         )
+        self.tried_until: float = 0.0
+        """Nothing else is taken beside it before, for its workers have died."""
         self._queues = queues
         self._journal = queues.host.journal
         self._streams: Streams | None = None

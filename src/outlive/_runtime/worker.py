@@ -40,7 +40,9 @@ CLAIM_BATCH: Final = 200
 CRASHES_BEFORE_PARKING: Final = 5
 SUSPECTS_AT_ONCE: Final = 8
 PROBATION: Final = 2.0
-"""Seconds."""
+"""Seconds for which other suspected runs wait for one."""
+TRIAL: Final = 10.0
+"""Seconds for which suspected steps in queues wait for a suspected run."""
 
 
 class Worker:
@@ -101,7 +103,7 @@ class Worker:
         self._met: set[RunId] | None = None
         """While strays are looked for: the runs that were in memory at any time meanwhile."""
         self._probation: dict[RunId, float] = {}
-        """Suspects that have done nothing yet, and until when others wait for them (R31)."""
+        """Suspects that have done nothing yet, and since when they are here: others wait for them (R31)."""
         self._poke = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
@@ -279,9 +281,12 @@ class Worker:
 
     def _room_for_suspects(self) -> int:
         """One after the other, so that the one that kills its worker is found; but for so long only that nobody waits for days."""
-        now = self.clock.now()
-        self._probation = {run: until for run, until in self._probation.items() if until > now}
-        return max(SUSPECTS_AT_ONCE - len(self._probation), 0)
+        tried = sum(since > self.clock.now() - PROBATION for since in self._probation.values())
+        return max(SUSPECTS_AT_ONCE - tried, 0)
+
+    def suspects_runs(self) -> bool:
+        """Whether it may yet be a run that kills this worker: then no step in a queue is tried that may have done it."""
+        return any(since > self.clock.now() - TRIAL for since in self._probation.values())
 
     def acquitted(self, run: RunId) -> None:
         """A suspect has gone on, or left."""
@@ -327,7 +332,8 @@ class Worker:
     def _hatch(self, claimed: en.Claimed) -> None:
         log.info("run %s of %s: %s", claimed.run, claimed.workflow, "taken over" if claimed.takeover else "taken up")
         if claimed.suspect:
-            self._probation[claimed.run] = self.clock.now() + PROBATION
+            self._probation[claimed.run] = now = self.clock.now()
+            self.timers.at(now + TRIAL, self.poke)
         task = asyncio.get_running_loop().create_task(self._bring_to_life(claimed, self.lease))
         self._hatching[claimed.run] = task
         task.add_done_callback(lambda task: self._hatched(claimed.run, task))

@@ -118,7 +118,10 @@ def _state(task: TaskRecord, *, served: int, known: bool) -> str:
         return f"worker {task.owner} runs it"
     if not served:
         return "no living worker serves its queue"
-    return "it waits for its turn" if known else "no living worker knows it"
+    if not known:
+        return "no living worker knows it"
+    apart = f"; {task.deaths} workers died with it, so few or none are run beside it" if task.deaths else ""
+    return f"it waits for its turn{apart}"
 
 
 def _for_programs(entry: Entry) -> dict[str, object]:

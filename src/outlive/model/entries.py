@@ -286,6 +286,9 @@ class ClaimedTask(Struct, frozen=True, kw_only=True):
     claims: int
     """How many workers have taken it, this one included."""
     crashes: int
+    """How many of them died while only this task can have done it."""
+    deaths: int
+    """How many of them died: it is run beside few others, at last beside none (R31)."""
     cancelling: bool
     """It is only taken to say that it has ended."""
 

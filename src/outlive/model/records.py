@@ -215,6 +215,9 @@ class TaskRecord(Struct, frozen=True, kw_only=True):
     owner: WorkerId | None
     """Who runs it; None: it waits."""
     crashes: int
+    """How many workers died that had it, and nothing else that can have done it."""
+    deaths: int
+    """How many workers died that had it."""
     cancelling: bool
     void: bool
 

@@ -83,6 +83,9 @@ class TaskRow(Struct, kw_only=True):
     claims: int = 0
     """How many workers have taken it."""
     crashes: int = 0
+    """How many of them died while only this task can have done it."""
+    deaths: int = 0
+    """How many of them died."""
     cancelling: bool = False
     """Its run has asked for its end."""
     void: bool = False

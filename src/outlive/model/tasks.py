@@ -7,13 +7,14 @@ the inbox of its run; the slots of a queue are the tasks that living workers hol
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from outlive.model import events as ev
-from outlive.model.entries import Accepted, ClaimedTask, Fenced, TaskCommit
+from outlive.model.entries import Accepted, Claimed, ClaimedTask, Fenced, TaskCommit
 from outlive.model.ids import WorkerId
 from outlive.model.inbox import InboxItem
 from outlive.model.records import TaskRecord
@@ -22,6 +23,7 @@ from outlive.model.streams import Written
 
 GIVEN_UP_AFTER: Final = 5
 """Crashes of its worker, while only this task could have caused them, after which the step fails with ``StepInterrupted`` (R31)."""
+LONGEST_TRIAL: Final = 600.0
 
 
 def commit_task(rows: Rows, commit: TaskCommit, *, worker: WorkerId | None, now: float) -> Accepted | Fenced:
@@ -80,7 +82,12 @@ def claim_task(rows: Rows, task: TaskRow, worker: WorkerId) -> ClaimedTask:
 
 def claimed(task: TaskRow) -> ClaimedTask:
     return ClaimedTask(
-        key=task.key, call=task.call, claims=task.claims, crashes=task.crashes, cancelling=task.cancelling
+        key=task.key,
+        call=task.call,
+        claims=task.claims,
+        crashes=task.crashes,
+        deaths=task.deaths,
+        cancelling=task.cancelling,
     )
 
 
@@ -97,9 +104,37 @@ def task_record(task: TaskRow) -> TaskRecord:
         scheduled_at=task.scheduled_at,
         owner=task.owner,
         crashes=task.crashes,
+        deaths=task.deaths,
         cancelling=task.cancelling,
         void=task.void,
     )
+
+
+# --- tasks that workers died with ------------------------------------------------------------------------------------
+
+
+def together(deaths: int) -> int:
+    """How many of the tasks that saw so many workers die are tried at once: half as many each time, at last one alone."""
+    return max(16 >> deaths, 1)
+
+
+def trial(deaths: int) -> float:
+    """For how many seconds a worker takes nothing else beside them."""
+    return min(5.0 * 2 ** min(deaths, 10), LONGEST_TRIAL) if deaths else 0.0
+
+
+def next_tried(suspects: Sequence[TaskRow], *, idle: bool) -> list[TaskRow]:
+    """Which of ``suspects`` are tried now: those that the fewest workers died with. What has to be alone waits until its worker is ``idle``."""
+    least = min((task.deaths for task in suspects), default=0)
+    if together(least) == 1 and not idle:
+        return []
+    group = sorted(
+        (task for task in suspects if task.deaths == least), key=lambda task: (task.call.options.priority, task.id)
+    )
+    return group[: together(least)]
+
+
+# --- what a worker takes ---------------------------------------------------------------------------------------------
 
 
 class Lane(Struct, frozen=True):
@@ -119,11 +154,19 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """How many more it can take of a queue, where that is limited."""
     turn: int = 0
     """Which queue is asked first: another one each time."""
+    suspects: bool = True
+    """It may take tasks that workers died with. While there are some that it can take, it takes nothing else."""
+    idle: bool = True
+    """It holds no task."""
 
     @property
     def steps(self) -> list[str]:
         """That there is room for."""
         return sorted(step for lane in self.lanes if lane.room > 0 for step in lane.steps)
+
+    def beside(self, runs: Iterable[Claimed]) -> Wanted:
+        """What it would take once it has taken ``runs``: one suspect at a time, or it is never known who did it."""
+        return replace(self, suspects=self.suspects and not any(run.suspect for run in runs))
 
 
 class Pick(NamedTuple):

@@ -106,10 +106,11 @@ class MemoryRows:
                 task.void = True
                 task.cancelling |= cancel
 
-    def free_tasks(self, worker: WorkerId, *, blamed: bool) -> None:
+    def free_tasks(self, worker: WorkerId, *, crashed: bool, blamed: bool) -> None:
         """Its worker has left or died."""
         for task in [task for task in self.tasks.values() if task.owner == worker]:
             task.owner = None
+            task.deaths += crashed
             task.crashes += blamed
             if task.void:
                 del self.tasks[task.key]

@@ -29,7 +29,7 @@ from outlive.model.records import (
 )
 from outlive.model.rows import TaskRow
 from outlive.model.streams import Chunk, StreamRecord
-from outlive.model.tasks import Shares, Wanted, claim_task, claimed, task_record
+from outlive.model.tasks import Shares, Wanted, claim_task, claimed, next_tried, task_record
 from outlive.stores.memory.rows import MemoryRows, RunKept
 from outlive.stores.protocol import NO_GUESTS, Clock, Fence, Pace, RunFilter
 
@@ -85,7 +85,7 @@ class MemoryStore:
         for row in suspects:
             row.suspect = True
             row.crashes += len(suspects) + tasks == 1  # charged only when it was the only one (R31)
-        self._rows.free_tasks(worker, blamed=len(suspects) + tasks == 1)
+        self._rows.free_tasks(worker, crashed=crashed, blamed=len(suspects) + tasks == 1)
         for row in owned:
             row.owner, row.wake_at, row.takeover = None, self.clock.now(), True
 
@@ -146,7 +146,7 @@ class MemoryStore:
         claimed = tuple(carrier.claim(run) for _, run in due[:limit])
         rest = [at for row in known if (at := self._rows.runs[row.id].row.wake_at) is not None]
         ending = tuple(task.key for task in self._rows.tasks.values() if task.owner == worker and task.cancelling)
-        taken = () if tasks is None else tuple(self._claim_tasks(worker, tasks, root))
+        taken = () if tasks is None else tuple(self._claim_tasks(worker, tasks.beside(claimed), root))
         return Claims(runs=claimed, next_due=min(rest, default=None), tasks=taken, cancelling=ending)
 
     def _claim_tasks(self, worker: WorkerId, wanted: Wanted, root: RunId | None) -> Iterator[ClaimedTask]:
@@ -155,7 +155,15 @@ class MemoryStore:
         free.sort(key=lambda task: (task.call.options.priority, task.id))
         for task in [task for task in free if task.cancelling]:
             yield claim_task(rows, copy.copy(task), worker)
-        free = [task for task in free if not task.cancelling]
+        waiting = [task for task in free if not task.cancelling]
+        suspects = self._waiting([task for task in waiting if task.deaths], wanted) if wanted.suspects else []
+        fresh = [] if suspects else self._waiting([task for task in waiting if not task.deaths], wanted)
+        for task in (*next_tried(suspects, idle=wanted.idle), *fresh):
+            yield claim_task(rows, copy.copy(task), worker)
+
+    def _waiting(self, free: list[TaskRow], wanted: Wanted) -> list[TaskRow]:
+        """Those of ``free`` that there is room for."""
+        rows, found = self._rows, list[TaskRow]()
         limits = {queue: most for queue, most in rows.queues.items() if most is not None}
         held = Counter(task.call.options.queue for task in rows.tasks.values() if task.owner is not None)
         shares = Shares(wanted, limits=limits, held=held)
@@ -164,8 +172,8 @@ class MemoryStore:
             mine = of_pick[: shares.room(pick)]
             shares.take(pick, len(mine))
             free = [task for task in free if task not in mine]
-            for task in mine:
-                yield claim_task(rows, copy.copy(task), worker)
+            found += mine
+        return found
 
     async def held(self, worker: WorkerId) -> list[ClaimedTask]:
         return [claimed(task) for task in self._rows.tasks.values() if task.owner == worker]

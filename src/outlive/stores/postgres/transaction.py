@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from outlive.model.carry import Carrier
 from outlive.model.entries import Claimed, ClaimedTask, Entry, Outcome, Rejected
 from outlive.model.ids import RunId, WorkerId
-from outlive.model.rows import RunRow
-from outlive.model.tasks import Shares, Wanted, claim_task
+from outlive.model.rows import RunRow, TaskRow
+from outlive.model.tasks import Shares, Wanted, claim_task, next_tried
 from outlive.stores.columns import readable_tasks
 from outlive.stores.postgres.clock import ServerClock
 from outlive.stores.postgres.connections import Again, Connection
@@ -117,7 +117,7 @@ class Transaction:
         held = await self._connection.fetch(self._sql["lock_held"], worker)
         suspects = sum(not progress for _, progress in owned) + len(held) if crashed else 0
         if held:
-            await self._connection.execute(self._sql["free_tasks"], worker, int(suspects == 1))
+            await self._connection.execute(self._sql["free_tasks"], worker, int(crashed), int(suspects == 1))
         if owned:
             await self._connection.execute(self._sql["free"], worker, self._now, crashed, suspects == 1)
         await self._connection.execute(self._sql["leave"], worker)
@@ -157,8 +157,18 @@ class Transaction:
         rows = StagedRows(self._loaded)
         mine = list(readable_tasks(await self._connection.fetch(self._sql["ending_tasks"], root)))
         claimed = [claim_task(rows, task, worker) for task in mine]
+        suspects = await self._waiting(wanted, root, suspected=True) if wanted.suspects else []
+        fresh = [] if suspects else await self._waiting(wanted, root, suspected=False)
+        mine = [*next_tried(suspects, idle=wanted.idle), *fresh]
+        claimed += [claim_task(rows, task, worker) for task in mine]
+        await flush(self._connection, self._sql, rows)
+        return claimed
+
+    async def _waiting(self, wanted: Wanted, root: RunId | None, *, suspected: bool) -> list[TaskRow]:
+        """Those that there is room for, locked."""
+        steps, tasks = ("suspected_steps", "suspected_tasks") if suspected else ("waiting_steps", "waiting_tasks")
         queues = None if wanted.queues is None else sorted(wanted.queues)
-        waiting = await self._connection.fetch(self._sql["waiting_steps"], wanted.steps, queues, root)
+        waiting = await self._connection.fetch(self._sql[steps], wanted.steps, queues, root)
         names = sorted({queue for queue, _ in waiting})
         limits: dict[str, int] = {}
         held: dict[str, int] = {}
@@ -167,18 +177,16 @@ class Transaction:
         if limits:
             held.update(tuple(row) for row in await self._connection.fetch(self._sql["held_slots"], sorted(limits)))
         shares = Shares(wanted, limits=limits, held=held)
-        taken: list[int] = []
+        found: list[TaskRow] = []
         for pick in shares.picks((queue, name) for queue, name in waiting):
             room = shares.room(pick)
             if room == 0:
                 continue
-            values = (pick.queue, pick.steps, room, root, taken)
-            mine = list(readable_tasks(await self._connection.fetch(self._sql["waiting_tasks"], *values)))
+            values = (pick.queue, pick.steps, room, root, [task.id for task in found])
+            mine = list(readable_tasks(await self._connection.fetch(self._sql[tasks], *values)))
             shares.take(pick, len(mine))
-            taken += [task.id for task in mine]
-            claimed += [claim_task(rows, task, worker) for task in mine]
-        await flush(self._connection, self._sql, rows)
-        return claimed
+            found += mine
+        return found
 
     async def next_due(self, due: Due) -> float | None:
         at: float | None

@@ -205,7 +205,12 @@ class Writer:
             root = [] if due.root is None else [due.root]
             asked = time.monotonic()
             record = await connection.fetchrow(
-                self._sql[statement], *values, *root, [] if due.tasks is None else due.tasks.steps, due.queues
+                self._sql[statement],
+                *values,
+                *root,
+                [] if due.tasks is None else due.tasks.steps,
+                due.queues,
+                due.tasks is not None and due.tasks.suspects,
             )
         assert record is not None, "it always has one row"
         now, stands, dead, some_due, some_parked, next_due, some_tasks, cancelling = record
@@ -243,7 +248,8 @@ class Writer:
             await transaction.sweep(worker)
             claimed = await transaction.take(worker, await transaction.due(due))
             next_due = await transaction.next_due(due)
-            tasks = [] if due.tasks is None else await transaction.take_tasks(worker, due.tasks, due.root)
+            wanted = None if due.tasks is None else due.tasks.beside(claimed)
+            tasks = [] if wanted is None else await transaction.take_tasks(worker, wanted, due.root)
         self._remember(transaction, worker)
         return Claims(runs=tuple(claimed), next_due=next_due, tasks=tuple(tasks), cancelling=ending)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from outlive.model.entries import ClaimedTask
 from outlive.model.ids import RunId, WorkerId
-from outlive.model.tasks import Shares, Wanted, claim_task
+from outlive.model.rows import TaskRow
+from outlive.model.tasks import Shares, Wanted, claim_task, next_tried
 from outlive.stores.columns import readable_tasks
 from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.rows import TASK, SqliteRows
@@ -16,7 +17,11 @@ from outlive.stores.sqlite.statements import SQL
 
 def anything(connection: Connection, wanted: Wanted, root: RunId | None) -> bool:
     """Whether there may be a task to take."""
-    return bool(_waiting(connection, wanted, root)) or bool(fetch(connection, TASK, SQL["ending_tasks"], (root,)))
+    return (
+        bool(_steps(connection, "waiting_steps", wanted, root))
+        or (wanted.suspects and bool(_steps(connection, "suspected_steps", wanted, root)))
+        or bool(fetch(connection, TASK, SQL["ending_tasks"], (root,)))
+    )
 
 
 def claim(
@@ -24,23 +29,36 @@ def claim(
 ) -> Iterator[ClaimedTask]:
     for task in readable_tasks(fetch(connection, TASK, SQL["ending_tasks"], (root,))):
         yield claim_task(rows, task, worker)
+    suspects = _waiting(connection, wanted, root, suspected=True) if wanted.suspects else []
+    fresh = [] if suspects else _waiting(connection, wanted, root, suspected=False)
+    for task in (*next_tried(suspects, idle=wanted.idle), *fresh):
+        yield claim_task(rows, task, worker)
+
+
+def _waiting(connection: Connection, wanted: Wanted, root: RunId | None, *, suspected: bool) -> list[TaskRow]:
+    """Those that there is room for."""
+    steps, tasks = ("suspected_steps", "suspected_tasks") if suspected else ("waiting_steps", "waiting_tasks")
+    waiting = _steps(connection, steps, wanted, root)
+    if not waiting:
+        return []
     counted = fetch(connection, tuple[str, int, int], SQL["queue_limits"])
     limits, held = {name: most for name, most, _ in counted}, {name: count for name, _, count in counted}
     shares = Shares(wanted, limits=limits, held=held)
-    for pick in shares.picks(_waiting(connection, wanted, root)):
+    found: list[TaskRow] = []
+    for pick in shares.picks(waiting):
         room = shares.room(pick)
         if room == 0:
             continue
-        values = (pick.queue, json.dumps(pick.steps), room, root)
-        mine = list(readable_tasks(fetch(connection, TASK, SQL["waiting_tasks"], values)))
+        values = (pick.queue, json.dumps(pick.steps), room, root, json.dumps([task.id for task in found]))
+        mine = list(readable_tasks(fetch(connection, TASK, SQL[tasks], values)))
         shares.take(pick, len(mine))
-        for task in mine:
-            yield claim_task(rows, task, worker)
+        found += mine
+    return found
 
 
-def _waiting(connection: Connection, wanted: Wanted, root: RunId | None) -> list[tuple[str, str]]:
+def _steps(connection: Connection, statement: str, wanted: Wanted, root: RunId | None) -> list[tuple[str, str]]:
     steps = wanted.steps
     if not steps:
         return []
-    found = fetch(connection, tuple[str, str], SQL["waiting_steps"], (json.dumps(steps), root))
+    found = fetch(connection, tuple[str, str], SQL[statement], (json.dumps(steps), root))
     return [(queue, name) for queue, name in found if wanted.queues is None or queue in wanted.queues]

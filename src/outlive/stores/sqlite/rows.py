@@ -42,7 +42,7 @@ _COLUMNS: Final = tuple[
     str,
 ]
 _ITEM: Final = tuple[int, int, int, MessageKind, float, TokenHash | None, str]
-TASK: Final = tuple[int, RunId, int, int, RunId, float, WorkerId | None, int, int, bool, bool, str]
+TASK: Final = tuple[int, RunId, int, int, RunId, float, WorkerId | None, int, int, int, bool, bool, str]
 _RUN: Final = SQL["run"]
 _ADD_RUN: Final = SQL["add_run"]
 _ADVANCE_RUN: Final = SQL["advance_run"]

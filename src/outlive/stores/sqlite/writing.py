@@ -270,7 +270,7 @@ class Writer:
             next_due = self._next_due(due)
             steps: list[ClaimedTask] = []
             if due.tasks is not None:
-                steps += queues.claim(self._connection, self._rows, worker, due.tasks, due.root)
+                steps += queues.claim(self._connection, self._rows, worker, due.tasks.beside(claimed), due.root)
         self._renewed[worker] = now
         for other in dead:
             self._locks.bury(other)
@@ -300,7 +300,7 @@ class Writer:
                 suspects += len(fetch(self._connection, tuple[str], SQL[of], (worker,)))
         self._execute(SQL["free"], (worker, self._clock.now(), crashed, suspects == 1))
         self._execute(SQL["drop_void_tasks"], (worker,))
-        self._execute(SQL["free_tasks"], (worker, suspects == 1))
+        self._execute(SQL["free_tasks"], (worker, crashed, suspects == 1))
         self._execute(SQL["stop_serving"], (worker,))
         self._rows.forget()
         self._execute(SQL["leave"], (worker,))

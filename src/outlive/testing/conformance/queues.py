@@ -16,7 +16,7 @@ from outlive.model.records import ServiceRecord
 from outlive.model.steps import StepOptions
 from outlive.model.streams import Voided, Written
 from outlive.model.tasks import Lane, Wanted
-from outlive.testing.conformance.world import LEASE, W1, W2, World, WorldFixtures, completed, parked
+from outlive.testing.conformance.world import FLOW, LEASE, W1, W2, World, WorldFixtures, completed, parked
 
 CHARGE = "app:charge"
 
@@ -29,10 +29,22 @@ def scheduled(
 
 
 def wanted(
-    *steps: str, room: int = 10, queues: tuple[str, ...] | None = None, rooms: Mapping[str, int] | None = None
+    *steps: str,
+    room: int = 10,
+    queues: tuple[str, ...] | None = None,
+    rooms: Mapping[str, int] | None = None,
+    suspects: bool = True,
+    idle: bool = True,
 ) -> Wanted:
     lane = Lane(frozenset(steps or (CHARGE,)), room)
-    return Wanted(lanes=(lane,), queues=None if queues is None else frozenset(queues), rooms=rooms or {})
+    served = None if queues is None else frozenset(queues)
+    return Wanted(lanes=(lane,), queues=served, rooms=rooms or {}, suspects=suspects, idle=idle)
+
+
+def inherit(world: World, heir: WorkerId) -> None:
+    """Everybody dies, and ``heir`` is there."""
+    world.clock.advance(LEASE)
+    world.join(heir)
 
 
 def take(world: World, worker: WorkerId = W1, tasks: Wanted | None = None) -> list[ClaimedTask]:
@@ -160,10 +172,59 @@ class QueueConformance(WorldFixtures):
         world.clock.advance(LEASE / 2)
         assert world.do(world.store.renew(W1))
         world.clock.advance(LEASE / 2)
-        assert [task.crashes for task in take(world)] == [1, 0], "it was alone"
+        assert [task.crashes for task in take(world)] == [1], "it was alone"
+        assert [task.crashes for task in take(world)] == [0]
         world.clock.advance(LEASE)
         world.join(WorkerId("w3"))
-        assert [task.crashes for task in take(world, WorkerId("w3"))] == [1, 0], "there were two"
+        assert [task.crashes for task in take(world, WorkerId("w3"))] == [0], "there were two"
+        assert [task.crashes for task in take(world, WorkerId("w3"))] == [1]
+
+    def test_r31_what_workers_died_with_is_tried_first_apart_and_in_ever_smaller_groups(self, world: World) -> None:
+        world.start("r1")
+        world.append("r1", *(scheduled(ref) for ref in range(1, 10)))
+        world.append("r1", release=True)
+        assert len(take(world)) == 9
+        inherit(world, W2)
+        world.append_fresh("r2", scheduled(1, priority=-5), worker=W2)
+        assert [(task.key.ref, task.deaths) for task in take(world, W2)] == [(ref, 1) for ref in range(1, 9)]
+        inherit(world, W3 := WorkerId("w3"))
+        assert [(task.key.ref, task.deaths) for task in take(world, W3)] == [(9, 1)], "the least suspected first"
+        assert [(task.key.ref, task.deaths) for task in take(world, W3)] == [(ref, 2) for ref in range(1, 5)]
+        inherit(world, W4 := WorkerId("w4"))
+        assert [(task.key.ref, task.deaths) for task in take(world, W4)] == [(ref, 2) for ref in (5, 6, 7, 8)]
+        assert [(task.key.ref, task.deaths) for task in take(world, W4)] == [(9, 2)]
+        assert [(task.key.ref, task.deaths) for task in take(world, W4)] == [(1, 3), (2, 3)]
+        assert [task.key.run for task in take(world, W4, wanted(suspects=False))] == ["r2"]
+
+    def test_r31_what_four_workers_died_with_waits_for_one_that_has_nothing_else(self, world: World) -> None:
+        world.start("r1")
+        world.append("r1", scheduled(1), scheduled(2))
+        world.append("r1", release=True)
+        worker = W1
+        for death in range(4):
+            assert len(take(world, worker)) == 2
+            inherit(world, heir := WorkerId(f"heir-{death}"))
+            worker = heir
+        world.append_fresh("r2", scheduled(1), worker=worker)
+        assert take(world, worker, wanted(idle=False)) == [], "nor is anything new taken, so that it has its turn"
+        [alone] = take(world, worker)
+        assert (alone.key.ref, alone.deaths, alone.crashes) == (1, 4, 0)
+        inherit(world, W2)
+        assert [(task.key.ref, task.crashes) for task in take(world, W2)] == [(2, 0)]
+        inherit(world, W3 := WorkerId("w3"))
+        [alone] = take(world, W3)
+        assert (alone.key.ref, alone.deaths, alone.crashes) == (1, 5, 1), "now it was alone"
+
+    def test_r31_no_suspected_step_is_tried_beside_a_suspected_run(self, world: World) -> None:
+        world.start("r1", "r2")
+        world.append("r1", scheduled(1))
+        take(world)
+        inherit(world, W2)
+        both = world.do(
+            world.store.claim(W2, limit=10, workflows=(FLOW,), fingerprint="f", suspects=10, tasks=wanted())
+        )
+        assert len(both.runs) == 2 and both.tasks == ()
+        assert [task.key.run for task in take(world, W2)] == ["r1"]
 
     def test_a_worker_that_leaves_gives_its_steps_back(self, world: World) -> None:
         world.join(W2)
@@ -174,7 +235,7 @@ class QueueConformance(WorldFixtures):
         world.do(world.store.leave(W2))
         assert world.do(world.store.held(W2)) == []
         [task] = take(world)
-        assert (task.claims, task.crashes) == (2, 0)
+        assert (task.claims, task.crashes, task.deaths) == (2, 0, 0)
 
     def test_only_who_holds_a_step_writes_for_it(self, world: World) -> None:
         world.join(W2)

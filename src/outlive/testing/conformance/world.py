@@ -96,6 +96,13 @@ class World:
         assert isinstance(outcome, Committed), outcome
         return outcome
 
+    def append_fresh(self, run: str, *proposals: Proposal, worker: WorkerId) -> None:
+        """A run that ``worker`` has begun, and left to itself."""
+        created = self.one(new_run(run, claim=True), worker=worker)
+        assert isinstance(created, Created)
+        self.append(run, *proposals, worker=worker)
+        self.append(run, release=True, worker=worker)
+
     def send(self, token: str, text: str = "hello", **fields: Any) -> Accepted | Refused:
         return self.send_payload(token, ev.Payload(content_type="text/plain", text=text), **fields)
 

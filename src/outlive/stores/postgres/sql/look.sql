@@ -55,7 +55,18 @@ SELECT
         CROSS JOIN LATERAL (
             SELECT 1
             FROM outlive.tasks AS t
-            WHERE t.queue = q.queue AND t.name = q.name AND t.owner IS NULL AND NOT t.cancelling AND NOT t.void
+            WHERE t.queue = q.queue AND t.name = q.name AND t.owner IS NULL AND t.deaths = 0 AND NOT t.cancelling AND NOT t.void
+            ORDER BY t.priority, t.id
+            LIMIT 1
+        ) AS t
+        WHERE q.name = ANY($6::text[]) AND ($7::text[] IS NULL OR q.queue = ANY($7))
+    ) OR $8::boolean AND EXISTS (
+        SELECT 1
+        FROM outlive.queued_steps AS q
+        CROSS JOIN LATERAL (
+            SELECT 1
+            FROM outlive.tasks AS t
+            WHERE t.queue = q.queue AND t.name = q.name AND t.owner IS NULL AND t.deaths > 0 AND NOT t.cancelling AND NOT t.void
             ORDER BY t.priority, t.id
             LIMIT 1
         ) AS t

@@ -1,4 +1,4 @@
-SELECT id, run, link, ref, root, scheduled_at, owner, claims, crashes, cancelling, void, call
+SELECT id, run, link, ref, root, scheduled_at, owner, claims, crashes, deaths, cancelling, void, call
 FROM tasks
 WHERE owner = ?1
 ORDER BY id
