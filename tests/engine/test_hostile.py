@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 
 import pytest
@@ -55,6 +56,25 @@ async def test_r28_a_blocking_body_is_named_stopped_and_parked(
     warning = next(entry.getMessage() for entry in caplog.records if entry.name == "outlive.watchdog")
     assert run.id in warning
     assert "in blocks" in warning
+
+
+@workflow
+async def blocks_in_c() -> str:
+    return hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000).hex()  # other threads run, and no exception arrives
+
+
+async def test_r28_a_worker_that_let_its_lease_go_begins_a_new_life_if_the_body_ends_after_all(
+    make_engine: MakeEngine,
+) -> None:
+    gone: list[str] = []
+    async with make_engine(block_warning=0.02, block_limit=0.05, poll=1.0, look_every=1.0) as engine:
+        engine.worker._on_hopeless = lambda: gone.append(engine.worker.id)  # type: ignore[union-attr]
+        run = await engine.start(blocks_in_c)
+        with pytest.raises(RunParked, match="WorkflowBlocked"):
+            await engine.await_result(run.id, None, or_parked=True)
+        assert await (await engine.start(harmless)).result() == 3
+        assert engine.worker is not None
+        assert len(gone) == 1 and engine.worker.id != gone[0] and engine.worker.lease.stands()
 
 
 release = threading.Event()

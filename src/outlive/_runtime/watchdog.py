@@ -67,6 +67,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         warned: tuple[RunId, int, float] | None = None
+        given_up: tuple[RunId, int, float] | None = None
         while not self._stop.wait(min(self._warn_after / 2, 0.5)):
             watched = self._watched
             if watched is None:
@@ -83,7 +84,7 @@ class Watchdog:
                     self._stopped = watched
                     if self._watched is watched:
                         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Blocked))
-            elif blocked > 2 * self._limit and self._stopped is watched:
+            elif blocked > 2 * self._limit and self._stopped is watched and given_up is not watched:
+                given_up = watched
                 log.critical("run %s can't be stopped; this worker lets its lease go", run)
                 self._on_hopeless()
-                return

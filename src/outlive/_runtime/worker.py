@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import random
@@ -104,6 +105,7 @@ class Worker:
         """While strays are looked for: the runs that were in memory at any time meanwhile."""
         self._probation: dict[RunId, float] = {}
         """Suspects that have done nothing yet, and since when they are here: others wait for them (R31)."""
+        self._loop = asyncio.get_running_loop()
         self._poke = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
@@ -189,7 +191,7 @@ class Worker:
         return self._options.queues is None or queue in self._options.queues
 
     def _lease_lost(self, lease: Lease) -> None:
-        if lease.over:
+        if lease is not self.lease or self.journal.worker is None:
             return  # it is known already
         log.error("worker %s lost its lease; dropping its %d runs and starting over", self.id, len(self.hot))
         self.journal.worker = None
@@ -204,6 +206,10 @@ class Worker:
         """A body can't be stopped: let the lease go, so that others take over what else is here (R28). In the watchdog's thread."""
         self.lease.end()
         self._on_hopeless()
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(
+                self.poke
+            )  # if the body ends one day after all, this worker begins a new life
 
     # --- claiming ----------------------------------------------------------------------------------------------------
 
@@ -216,6 +222,8 @@ class Worker:
         while not self._closing:
             self._poke.clear()
             try:
+                if self.lease.over:
+                    self._lease_lost(self.lease)
                 if self.journal.worker is None:
                     await self._join()
                 async with self._taking:
