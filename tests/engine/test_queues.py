@@ -395,6 +395,43 @@ async def test_r31_a_step_that_kills_its_worker_beside_others_is_found_and_costs
     assert "times a worker died while only" in killer and "kills" in killer
 
 
+async def test_r31_what_waits_to_be_alone_does_not_stop_a_worker_for_hours(workers: MakeEngine) -> None:
+    async with workers(worker=False) as client:
+        await client.start(one.options(run_id="suspect"), "endless")
+        for _ in range(4):
+            dead = workers()
+            await dead.open()
+            await asyncio.sleep(5)
+            await kill(dead)
+            await asyncio.sleep(20)
+        await client.limit_queue("gpu", 0)
+        async with workers() as last:
+            await client.start(long_calculation.options(run_id="long"))
+            await asyncio.sleep(5)
+            await client.limit_queue("gpu", None)
+            later = await client.start(blockings.options(run_id="later"), 1)
+            await asyncio.sleep(60)
+            assert await later.status() == "running", "it makes way for what has to be alone"
+            assert await later.result(timeout=1000) == [1]
+            assert RAN.count("endless") == 4
+            assert await last.store.audit() == []
+
+
+@step(queue="cpu")
+async def calculate() -> None:
+    await asyncio.sleep(1e6)
+
+
+@workflow
+async def long_calculation() -> None:
+    await calculate()
+
+
+@workflow
+async def blockings(count: int) -> list[int]:
+    return list(await asyncio.gather(*(blocking(n) for n in range(count))))
+
+
 ARMED: list[float] = []
 
 

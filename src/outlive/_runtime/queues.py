@@ -27,7 +27,7 @@ from outlive.model import events as ev
 from outlive.model.commands import CallStep
 from outlive.model.ids import RunId
 from outlive.model.streams import streams_of
-from outlive.model.tasks import GIVEN_UP_AFTER, Lane, Wanted, trial
+from outlive.model.tasks import GIVEN_UP_AFTER, LONGEST_TRIAL, Lane, Wanted, trial
 from outlive.model.webhooks import Answer
 from outlive.stores.protocol import Clock, Fence
 
@@ -100,6 +100,7 @@ class Queues:
             turn=self._turn,
             suspects=not self.host.suspects_runs(),
             idle=not self.held,
+            makes_way=all(task.taken_at > now - LONGEST_TRIAL for task in self.held.values()),
         )
 
     def take(self, claimed: en.ClaimedTask) -> None:
@@ -153,6 +154,7 @@ class QueuedStep:
             overlapping=False,
             on_end=self._ended,
         )
+        self.taken_at: float = queues.host.clock.now()
         self.tried_until: float = 0.0
         """Nothing else is taken beside it before, for its workers have died."""
         self._queues = queues

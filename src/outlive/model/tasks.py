@@ -125,7 +125,9 @@ def trial(deaths: int) -> float:
 
 def next_tried(suspects: Sequence[TaskRow], *, idle: bool) -> list[TaskRow]:
     """Which of ``suspects`` are tried now: those that the fewest workers died with. What has to be alone waits until its worker is ``idle``."""
-    least = min((task.deaths for task in suspects), default=0)
+    if not suspects:
+        return []
+    least = min(task.deaths for task in suspects)
     if together(least) == 1 and not idle:
         return []
     group = sorted(
@@ -158,6 +160,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """It may take tasks that workers died with. While there are some that it can take, it takes nothing else."""
     idle: bool = True
     """It holds no task."""
+    makes_way: bool = True
+    """What it holds may end soon: it takes nothing new while a suspect waits for it to be idle."""
 
     @property
     def steps(self) -> list[str]:

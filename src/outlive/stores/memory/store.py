@@ -157,8 +157,10 @@ class MemoryStore:
             yield claim_task(rows, copy.copy(task), worker)
         waiting = [task for task in free if not task.cancelling]
         suspects = self._waiting([task for task in waiting if task.deaths], wanted) if wanted.suspects else []
-        fresh = [] if suspects else self._waiting([task for task in waiting if not task.deaths], wanted)
-        for task in (*next_tried(suspects, idle=wanted.idle), *fresh):
+        mine = next_tried(suspects, idle=wanted.idle)
+        if not mine and not (suspects and wanted.makes_way):
+            mine = self._waiting([task for task in waiting if not task.deaths], wanted)
+        for task in mine:
             yield claim_task(rows, copy.copy(task), worker)
 
     def _waiting(self, free: list[TaskRow], wanted: Wanted) -> list[TaskRow]:

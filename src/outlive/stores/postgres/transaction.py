@@ -158,8 +158,9 @@ class Transaction:
         mine = list(readable_tasks(await self._connection.fetch(self._sql["ending_tasks"], root)))
         claimed = [claim_task(rows, task, worker) for task in mine]
         suspects = await self._waiting(wanted, root, suspected=True) if wanted.suspects else []
-        fresh = [] if suspects else await self._waiting(wanted, root, suspected=False)
-        mine = [*next_tried(suspects, idle=wanted.idle), *fresh]
+        mine = next_tried(suspects, idle=wanted.idle)
+        if not mine and not (suspects and wanted.makes_way):
+            mine = await self._waiting(wanted, root, suspected=False)
         claimed += [claim_task(rows, task, worker) for task in mine]
         await flush(self._connection, self._sql, rows)
         return claimed

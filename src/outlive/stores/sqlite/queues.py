@@ -30,8 +30,10 @@ def claim(
     for task in readable_tasks(fetch(connection, TASK, SQL["ending_tasks"], (root,))):
         yield claim_task(rows, task, worker)
     suspects = _waiting(connection, wanted, root, suspected=True) if wanted.suspects else []
-    fresh = [] if suspects else _waiting(connection, wanted, root, suspected=False)
-    for task in (*next_tried(suspects, idle=wanted.idle), *fresh):
+    mine = next_tried(suspects, idle=wanted.idle)
+    if not mine and not (suspects and wanted.makes_way):
+        mine = _waiting(connection, wanted, root, suspected=False)
+    for task in mine:
         yield claim_task(rows, task, worker)
 
 

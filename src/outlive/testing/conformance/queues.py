@@ -35,10 +35,11 @@ def wanted(
     rooms: Mapping[str, int] | None = None,
     suspects: bool = True,
     idle: bool = True,
+    makes_way: bool = True,
 ) -> Wanted:
     lane = Lane(frozenset(steps or (CHARGE,)), room)
     served = None if queues is None else frozenset(queues)
-    return Wanted(lanes=(lane,), queues=served, rooms=rooms or {}, suspects=suspects, idle=idle)
+    return Wanted(lanes=(lane,), queues=served, rooms=rooms or {}, suspects=suspects, idle=idle, makes_way=makes_way)
 
 
 def inherit(world: World, heir: WorkerId) -> None:
@@ -207,6 +208,8 @@ class QueueConformance(WorldFixtures):
             worker = heir
         world.append_fresh("r2", scheduled(1), worker=worker)
         assert take(world, worker, wanted(idle=False)) == [], "nor is anything new taken, so that it has its turn"
+        assert [task.key.run for task in take(world, worker, wanted(idle=False, makes_way=False))] == ["r2"]
+        end(world, done(), run="r2", worker=worker)
         [alone] = take(world, worker)
         assert (alone.key.ref, alone.deaths, alone.crashes) == (1, 4, 0)
         inherit(world, W2)
