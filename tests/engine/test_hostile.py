@@ -121,6 +121,25 @@ async def test_r1_a_thread_that_has_begun_and_was_not_heard_of_yet_is_not_said_t
     release.set()
 
 
+met = threading.Barrier(4, timeout=30)
+
+
+@step
+def meets(others: bool) -> int:
+    return met.wait() if others else 0
+
+
+@workflow
+async def meetings() -> list[int]:
+    await meets(False)  # now there is a thread that is free
+    return sorted(await asyncio.gather(*(meets(True) for _ in range(4))))
+
+
+async def test_blocking_steps_that_begin_at_once_run_at_once(make_engine: MakeEngine) -> None:
+    async with make_engine(max_threads=4) as engine:
+        assert await (await engine.start(meetings)).result() == [0, 1, 2, 3]
+
+
 @step(timeout=1, max_retries=0)
 def spins() -> None:
     while not get_step_metadata().cancelled:

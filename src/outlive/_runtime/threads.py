@@ -30,18 +30,21 @@ class ThreadPool:
         self._size = size
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads = 0
-        self._idle = 0
+        self._open = 0
+        """Jobs that were submitted, and have neither ended nor been abandoned."""
         self._lock = threading.Lock()
 
     def submit(self, job: Job) -> None:
         self._jobs.put(job)
         with self._lock:
-            if self._idle == 0 and self._threads < self._size:
-                self._spawn()
+            self._open += 1
+            self._spawn()
 
     def _spawn(self) -> None:
-        self._threads += 1
-        threading.Thread(target=self._work, name="outlive-step", daemon=True).start()
+        """A thread, if there is a job for one more: it counts jobs, since a thread that will take one does not show it yet."""
+        if self._threads < min(self._open, self._size):
+            self._threads += 1
+            threading.Thread(target=self._work, name="outlive-step", daemon=True).start()
 
     def interrupt(self, job: Job) -> None:
         """Raise :class:`StepAbandoned` in the job's thread, at its next bytecode."""
@@ -67,8 +70,8 @@ class ThreadPool:
                 return  # it never began, so it holds no thread
         with self._lock:
             self._threads -= 1
-            if not self._jobs.empty():
-                self._spawn()
+            self._open -= 1
+            self._spawn()
 
     def close(self) -> None:
         with self._lock:
@@ -77,16 +80,14 @@ class ThreadPool:
 
     def _work(self) -> None:
         while True:
-            with self._lock:
-                self._idle += 1
             job = self._jobs.get()
-            with self._lock:
-                self._idle -= 1
             if job is None:
                 return
             self._run(job)
             if job.abandoned and job.thread is not None:
                 return  # its place has been given away
+            with self._lock:
+                self._open -= 1
 
     def _run(self, job: Job) -> None:
         with job.lock:
