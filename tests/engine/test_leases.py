@@ -136,6 +136,7 @@ async def test_b4_what_was_taken_under_a_lost_lease_is_not_taken_up_under_the_ne
         async with Engine(store=store, clock=clock, options=options) as other:
             assert await other.get_run("frozen").result() == "acted"
         zombie.worker._lease_lost(lease)
+        assert not zombie.worker._hatching, "else a claim of the next life could hide behind it"
         await asyncio.sleep(0.5)  # it has another by now, unless it waits for the claim
         store.thaw.set()
         await starting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -57,6 +58,28 @@ async def test_a_process_that_is_killed_costs_one_attempt(engine: Engine, tmp_pa
     assert (tmp_path / "calls").read_text() == "xx"
     [retrying] = [event for event in await run.events() if event.kind == "step_retrying"]
     assert "SIGKILL" in str(retrying.data["error"])
+
+
+async def test_b4_the_lease_is_looked_at_again_once_its_process_has_come_up(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, thawed = 0, False
+
+    def stands() -> bool:
+        nonlocal looks
+        looks += 1
+        return looks == 1 or thawed
+
+    assert engine.worker is not None
+    monkeypatch.setattr(engine.worker.lease, "stands", stands)
+    run = await engine.start(crunching.fatal, str(tmp_path / "calls"))
+    while looks < 5:
+        await asyncio.sleep(0.01)
+    assert not (tmp_path / "calls").exists()
+    thawed = True
+    with pytest.raises(RunFailed):
+        await run.result()
+    assert (tmp_path / "calls").exists()
 
 
 async def test_r12_a_step_that_exits_is_a_failed_attempt(engine: Engine) -> None:

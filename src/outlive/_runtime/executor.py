@@ -345,17 +345,12 @@ class Executor:
     def _in_process(self, attempt: Attempt, step: Step[..., Any]) -> Coroutine[Any, Any, Any]:
         if self._processes is None:
             self._processes = ProcessPool(self._cancel_grace * 0.8)
-        return self._processes.run(step, attempt.call.input, attempt.metadata())
+        return self._processes.run(step, attempt.call.input, attempt.metadata(), lambda: self._sure(attempt))
 
     async def _run(self, attempt: Attempt, coroutine: Coroutine[Any, Any, Any]) -> None:
         """The task of an attempt: whatever the step does, it ends with an ending."""
-        lease = attempt.writes.lease
         try:
-            while not lease.stands():  # this process was stopped for long: it may have lost everything and not know yet
-                if lease.over:
-                    attempt.on_end = _to_nobody
-                    raise asyncio.CancelledError
-                await asyncio.sleep(LOOK_AGAIN)
+            await self._sure(attempt)
             ending = self._returned(attempt, await coroutine)
         except GeneratorExit:  # the loop is gone, and with it whoever waits
             raise
@@ -366,6 +361,15 @@ class Executor:
             ending = self._interrupted(attempt, error)
         coroutine.close()  # in case it never began
         self._end(attempt, ending)
+
+    async def _sure(self, attempt: Attempt) -> None:
+        """The last thing before it acts: if this process was stopped for long, it may have lost everything and not know yet."""
+        lease = attempt.writes.lease
+        while not lease.stands():
+            if lease.over:
+                attempt.on_end = _to_nobody
+                raise asyncio.CancelledError
+            await asyncio.sleep(LOOK_AGAIN)
 
     def _end(self, attempt: Attempt, ending: Ending) -> None:
         """An async attempt is over and makes room for another."""
@@ -400,7 +404,7 @@ class Executor:
             try:
                 self._tell(self._thread_began, attempt)
                 args, kwargs = self._arguments(attempt, step)
-                while not lease.stands():  # as in _run, and as late as can be
+                while not lease.stands():  # as in _sure
                     if lease.over:
                         attempt.on_end = _to_nobody
                         raise StepAbandoned

@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -76,8 +77,10 @@ class ProcessPool:
         self._free: list[_Child] = []
         self._closed = False
 
-    async def run(self, step: Step[..., Any], input: Raw, about: StepMetadata) -> Recorded:
-        """What ``step`` gives, encoded.
+    async def run(
+        self, step: Step[..., Any], input: Raw, about: StepMetadata, before: Callable[[], Awaitable[None]]
+    ) -> Recorded:
+        """What ``step`` gives, encoded. ``before`` is awaited when there is a process that takes it.
 
         Raises:
             AnsweredError: It raised.
@@ -97,6 +100,8 @@ class ProcessPool:
         )
         child = self._free.pop() if self._free else _Child()
         try:
+            await child.listens()
+            await before()
             answer = await child.ask(_encoder.encode(call))
         except asyncio.CancelledError:
             await child.stop(self._grace)
@@ -137,12 +142,14 @@ class _Child:
         self._listens = False
         """It has come up, and takes Ctrl-C for what it is."""
 
-    async def ask(self, question: bytes) -> bytes:
-        loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self._socket, LENGTH.pack(len(question)) + question)
+    async def listens(self) -> None:
         if not self._listens:
             await self._read(len(READY))
             self._listens = True
+
+    async def ask(self, question: bytes) -> bytes:
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self._socket, LENGTH.pack(len(question)) + question)
         (length,) = LENGTH.unpack(await self._read(LENGTH.size))
         return await self._read(length)
 

@@ -27,11 +27,16 @@ from outlive.model import events as ev
 from outlive.model.commands import CallStep
 from outlive.model.ids import RunId
 from outlive.model.streams import streams_of
-from outlive.model.tasks import GIVEN_UP_AFTER, LONGEST_TRIAL, Lane, Wanted, trial
+from outlive.model.tasks import GIVEN_UP_AFTER, HOPELESS_AFTER, LONGEST_TRIAL, Lane, Wanted, trial
 from outlive.model.webhooks import Answer
 from outlive.stores.protocol import Clock, Fence
 
 log: Final = logging.getLogger("outlive.worker")
+
+PROBATION: Final = 2.0
+"""Seconds for which a suspected run is the only suspect of its worker: no other one is taken, and no step from a queue (R31)."""
+TRIAL: Final = 10.0
+"""Seconds for which suspected steps wait for it."""
 
 
 class Host(Protocol):
@@ -48,7 +53,7 @@ class Host(Protocol):
 
     def chance(self) -> float: ...
     def poke(self) -> None: ...
-    def suspects_runs(self) -> bool: ...
+    def suspects_runs(self, within: float) -> bool: ...
     def told(self, runs: tuple[RunId, ...]) -> None: ...
     def news(self, about: tuple[str, ...]) -> None: ...
 
@@ -84,7 +89,7 @@ class Queues:
     def wanted(self) -> Wanted:
         """What it would take now: nothing beside what is on trial."""
         now = self.host.clock.now()
-        on_trial = any(task.tried_until > now for task in self.held.values())
+        on_trial = self.host.suspects_runs(PROBATION) or any(task.tried_until > now for task in self.held.values())
         names: dict[Kind, list[str]] = {kind: [] for kind in self._rooms}
         for step in self._registry.steps.all():
             names[kind_of(step)].append(step.name)
@@ -92,15 +97,14 @@ class Queues:
         by_queue = Counter(task.call.options.queue for task in self.held.values())
         self._turn += 1
         return Wanted(
-            lanes=tuple(
-                Lane(frozenset(names[kind]), 0 if on_trial else room - held[kind]) for kind, room in self._rooms.items()
-            ),
+            lanes=()
+            if on_trial
+            else tuple(Lane(frozenset(names[kind]), room - held[kind]) for kind, room in self._rooms.items()),
             queues=self.queues,
             rooms={queue: most - by_queue[queue] for queue, most in self._limits.items()},
             turn=self._turn,
-            suspects=not self.host.suspects_runs(),
-            idle=not self.held,
-            makes_way=all(task.taken_at > now - LONGEST_TRIAL for task in self.held.values()),
+            suspects=not self.host.suspects_runs(TRIAL),
+            idle=all(task.settled_at <= now for task in self.held.values()),
         )
 
     def take(self, claimed: en.ClaimedTask) -> None:
@@ -110,7 +114,7 @@ class Queues:
         task = self.held[claimed.key] = QueuedStep(self, claimed, kind)
         call = claimed.call
         if claimed.deaths:
-            task.tried_until = self.host.clock.now() + trial(claimed.deaths)
+            task.settled_at = task.tried_until = self.host.clock.now() + trial(claimed.deaths)
             self.host.timers.at(task.tried_until, self.host.poke)
         if claimed.cancelling:
             task.end(steps.cancelled(task.call, call.attempt, "ended"))
@@ -118,6 +122,10 @@ class Queues:
             task.interrupted(f"{call.name} was running when its worker died; whether it acted is unknown")
         elif claimed.crashes >= GIVEN_UP_AFTER:
             task.interrupted(f"{claimed.crashes} times a worker died while only {call.name} could have done it")
+        elif claimed.deaths >= HOPELESS_AFTER:
+            task.interrupted(
+                f"{claimed.deaths} workers died while {call.name} ran; whether it was the cause is unknown"
+            )
         else:
             if claimed.claims > 1 or call.attempt > 1:
                 task.streams.void(task.call.ref)  # an attempt before may have written
@@ -154,9 +162,10 @@ class QueuedStep:
             overlapping=False,
             on_end=self._ended,
         )
-        self.taken_at: float = queues.host.clock.now()
         self.tried_until: float = 0.0
-        """Nothing else is taken beside it before, for its workers have died."""
+        """Nothing is taken beside it before, for its workers have died."""
+        self.settled_at: float = queues.host.clock.now() + LONGEST_TRIAL
+        """It is in the way of one that has to be alone until then."""
         self._queues = queues
         self._journal = queues.host.journal
         self._streams: Streams | None = None

@@ -21,7 +21,7 @@ from outlive._runtime.hotrun import HotRun
 from outlive._runtime.journal import Journal
 from outlive._runtime.lease import Lease
 from outlive._runtime.options import WorkerOptions
-from outlive._runtime.queues import Queues
+from outlive._runtime.queues import PROBATION, TRIAL, Queues
 from outlive._runtime.revival import Revival
 from outlive._runtime.timers import Timers
 from outlive._runtime.transactions import Begin, Transactions
@@ -40,10 +40,6 @@ log: Final = logging.getLogger("outlive.worker")
 CLAIM_BATCH: Final = 200
 CRASHES_BEFORE_PARKING: Final = 5
 SUSPECTS_AT_ONCE: Final = 8
-PROBATION: Final = 2.0
-"""Seconds for which other suspected runs wait for one."""
-TRIAL: Final = 10.0
-"""Seconds for which suspected steps in queues wait for a suspected run."""
 
 
 class Worker:
@@ -198,6 +194,10 @@ class Worker:
         for hot in list(self.hot.values()):
             hot.abandon()
             self._remove(hot)
+        for hatching in self._hatching.values():
+            hatching.cancel()
+        self._hatching.clear()
+        self._probation.clear()
         self.queues.drop()
         lease.end()
         self.poke()
@@ -292,9 +292,9 @@ class Worker:
         tried = sum(since > self.clock.now() - PROBATION for since in self._probation.values())
         return max(SUSPECTS_AT_ONCE - tried, 0)
 
-    def suspects_runs(self) -> bool:
-        """Whether it may yet be a run that kills this worker: then no step in a queue is tried that may have done it."""
-        return any(since > self.clock.now() - TRIAL for since in self._probation.values())
+    def suspects_runs(self, within: float) -> bool:
+        """Whether it may yet be a run, taken within so many seconds, that kills this worker."""
+        return any(since > self.clock.now() - within for since in self._probation.values())
 
     def acquitted(self, run: RunId) -> None:
         """A suspect has gone on, or left."""
@@ -341,7 +341,8 @@ class Worker:
         log.info("run %s of %s: %s", claimed.run, claimed.workflow, "taken over" if claimed.takeover else "taken up")
         if claimed.suspect:
             self._probation[claimed.run] = now = self.clock.now()
-            self.timers.at(now + TRIAL, self.poke)
+            for pause in (PROBATION, TRIAL):
+                self.timers.at(now + pause, self.poke)
         task = asyncio.get_running_loop().create_task(self._bring_to_life(claimed, self.lease))
         self._hatching[claimed.run] = task
         task.add_done_callback(lambda task: self._hatched(claimed.run, task))

@@ -7,7 +7,7 @@ the inbox of its run; the slots of a queue are the tasks that living workers hol
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -23,7 +23,10 @@ from outlive.model.streams import Written
 
 GIVEN_UP_AFTER: Final = 5
 """Crashes of its worker, while only this task could have caused them, after which the step fails with ``StepInterrupted`` (R31)."""
+HOPELESS_AFTER: Final = 20
+"""Deaths of its worker after which the step fails with ``StepInterrupted``, whatever else could have caused them."""
 LONGEST_TRIAL: Final = 600.0
+"""Seconds."""
 
 
 def commit_task(rows: Rows, commit: TaskCommit, *, worker: WorkerId | None, now: float) -> Accepted | Fenced:
@@ -113,6 +116,22 @@ def task_record(task: TaskRow) -> TaskRecord:
 # --- tasks that workers died with ------------------------------------------------------------------------------------
 
 
+def alone(deaths: int) -> bool:
+    """Whether a task that saw so many workers die is only run beside nothing that was taken lately."""
+    return together(deaths) == 1
+
+
+def blamed(held: Collection[int], *, runs: int, suspects: int) -> bool:
+    """Whether the death of a worker is charged to the one task that it held.
+
+    Args:
+        held: The deaths of each task that it held.
+        runs: How many of its runs had done nothing since it took them.
+        suspects: How many of those may have killed a worker before.
+    """
+    return len(held) == 1 and (runs == 0 or (suspects == 0 and all(map(alone, held))))
+
+
 def together(deaths: int) -> int:
     """How many of the tasks that saw so many workers die are tried at once: half as many each time, at last one alone."""
     return max(16 >> deaths, 1)
@@ -128,7 +147,7 @@ def next_tried(suspects: Sequence[TaskRow], *, idle: bool) -> list[TaskRow]:
     if not suspects:
         return []
     least = min(task.deaths for task in suspects)
-    if together(least) == 1 and not idle:
+    if alone(least) and not idle:
         return []
     group = sorted(
         (task for task in suspects if task.deaths == least), key=lambda task: (task.call.options.priority, task.id)
@@ -159,9 +178,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     suspects: bool = True
     """It may take tasks that workers died with. While there are some that it can take, it takes nothing else."""
     idle: bool = True
-    """It holds no task."""
-    makes_way: bool = True
-    """What it holds may end soon: it takes nothing new while a suspect waits for it to be idle."""
+    """It holds no task that it took lately."""
 
     @property
     def steps(self) -> list[str]:
@@ -169,8 +186,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
         return sorted(step for lane in self.lanes if lane.room > 0 for step in lane.steps)
 
     def beside(self, runs: Iterable[Claimed]) -> Wanted:
-        """What it would take once it has taken ``runs``: one suspect at a time, or it is never known who did it."""
-        return replace(self, suspects=self.suspects and not any(run.suspect for run in runs))
+        """What it would take once it has taken ``runs``: nothing beside suspected ones, or it is never known who did it."""
+        return replace(self, lanes=()) if any(run.suspect for run in runs) else self
 
 
 class Pick(NamedTuple):

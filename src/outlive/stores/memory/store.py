@@ -29,7 +29,7 @@ from outlive.model.records import (
 )
 from outlive.model.rows import TaskRow
 from outlive.model.streams import Chunk, StreamRecord
-from outlive.model.tasks import Shares, Wanted, claim_task, claimed, next_tried, task_record
+from outlive.model.tasks import Shares, Wanted, blamed, claim_task, claimed, next_tried, task_record
 from outlive.stores.memory.rows import MemoryRows, RunKept
 from outlive.stores.protocol import NO_GUESTS, Clock, Fence, Pace, RunFilter
 
@@ -81,11 +81,14 @@ class MemoryStore:
         self._services.pop(worker, None)
         owned = [kept.row for kept in self._rows.runs.values() if kept.row.owner == worker]
         suspects = [row for row in owned if crashed and not row.progress]
-        tasks = sum(task.owner == worker for task in self._rows.tasks.values()) if crashed else 0
+        held = [task.deaths for task in self._rows.tasks.values() if task.owner == worker]
+        known = sum(row.suspect for row in suspects)
+        self._rows.free_tasks(
+            worker, crashed=crashed, blamed=crashed and blamed(held, runs=len(suspects), suspects=known)
+        )
         for row in suspects:
             row.suspect = True
-            row.crashes += len(suspects) + tasks == 1  # charged only when it was the only one (R31)
-        self._rows.free_tasks(worker, crashed=crashed, blamed=len(suspects) + tasks == 1)
+            row.crashes += len(suspects) + len(held) == 1  # charged only when it was the only one (R31)
         for row in owned:
             row.owner, row.wake_at, row.takeover = None, self.clock.now(), True
 
@@ -139,14 +142,13 @@ class MemoryStore:
         ]
         suspected = [run for _, run in due if self._rows.runs[run].row.suspect][suspects:]
         due = [(at, run) for at, run in due if run not in suspected]
-        waiting = [task for task in self._rows.tasks.values() if tasks is not None and _may_take(task, tasks, root)]
-        if dead or due[:limit] or waiting:
-            self.renew_now(worker)  # a claim that writes is a commit
         carrier = Carrier(self._rows, worker=worker, leased=True, now=now)
         claimed = tuple(carrier.claim(run) for _, run in due[:limit])
         rest = [at for row in known if (at := self._rows.runs[row.id].row.wake_at) is not None]
         ending = tuple(task.key for task in self._rows.tasks.values() if task.owner == worker and task.cancelling)
         taken = () if tasks is None else tuple(self._claim_tasks(worker, tasks.beside(claimed), root))
+        if dead or due[:limit] or taken:
+            self.renew_now(worker)  # a claim that writes is a commit
         return Claims(runs=claimed, next_due=min(rest, default=None), tasks=taken, cancelling=ending)
 
     def _claim_tasks(self, worker: WorkerId, wanted: Wanted, root: RunId | None) -> Iterator[ClaimedTask]:
@@ -156,11 +158,10 @@ class MemoryStore:
         for task in [task for task in free if task.cancelling]:
             yield claim_task(rows, copy.copy(task), worker)
         waiting = [task for task in free if not task.cancelling]
-        suspects = self._waiting([task for task in waiting if task.deaths], wanted) if wanted.suspects else []
-        mine = next_tried(suspects, idle=wanted.idle)
-        if not mine and not (suspects and wanted.makes_way):
-            mine = self._waiting([task for task in waiting if not task.deaths], wanted)
-        for task in mine:
+        suspected = sorted((task for task in waiting if task.deaths), key=lambda task: task.deaths)
+        suspects = self._waiting(suspected, wanted) if wanted.suspects else []
+        fresh = [] if suspects else self._waiting([task for task in waiting if not task.deaths], wanted)
+        for task in (*next_tried(suspects, idle=wanted.idle), *fresh):
             yield claim_task(rows, copy.copy(task), worker)
 
     def _waiting(self, free: list[TaskRow], wanted: Wanted) -> list[TaskRow]:
@@ -355,15 +356,6 @@ class MemoryStore:
         for kind, table in (("waits", rows.waits), ("an inbox", rows.inboxes)):
             found += [stray(kind, run) for run, content in table.items() if content and run not in rows.runs]
         return found
-
-
-def _may_take(task: TaskRow, wanted: Wanted, root: RunId | None) -> bool:
-    """Whether a worker looks at it, though the limit of its queue may not let it."""
-    if task.owner is not None or root not in (None, task.root):
-        return False
-    options = task.call.options
-    served = wanted.queues is None or options.queue in wanted.queues
-    return task.cancelling or (served and task.call.name in wanted.steps)
 
 
 def _record(kept: RunKept) -> RunRecord:

@@ -11,7 +11,7 @@ from outlive.model.carry import Carrier
 from outlive.model.entries import Claimed, ClaimedTask, Entry, Outcome, Rejected
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.rows import RunRow, TaskRow
-from outlive.model.tasks import Shares, Wanted, claim_task, next_tried
+from outlive.model.tasks import Shares, Wanted, blamed, claim_task, next_tried
 from outlive.stores.columns import readable_tasks
 from outlive.stores.postgres.clock import ServerClock
 from outlive.stores.postgres.connections import Again, Connection
@@ -104,10 +104,12 @@ class Transaction:
 
     # --- claims ---
 
-    async def sweep(self, worker: WorkerId) -> None:
-        """Free the runs of workers whose lease has ended."""
-        for (dead,) in await self._connection.fetch(self._sql["lock_dead"], worker, self._now):
+    async def sweep(self, worker: WorkerId) -> bool:
+        """Free the runs of workers whose lease has ended; whether there were any."""
+        found = await self._connection.fetch(self._sql["lock_dead"], worker, self._now)
+        for (dead,) in found:
             await self.free(dead, crashed=True)
+        return bool(found)
 
     async def free(self, worker: WorkerId, *, crashed: bool) -> None:
         if not self._now:
@@ -115,11 +117,14 @@ class Transaction:
         await self._connection.execute(self._sql["lock_worker"], worker)
         owned = await self._connection.fetch(self._sql["lock_owned"], worker)
         held = await self._connection.fetch(self._sql["lock_held"], worker)
-        suspects = sum(not progress for _, progress in owned) + len(held) if crashed else 0
+        runs = [suspect for _, progress, suspect in owned if not progress] if crashed else []
+        deaths = [deaths for _, deaths in held] if crashed else []
         if held:
-            await self._connection.execute(self._sql["free_tasks"], worker, int(crashed), int(suspects == 1))
+            blame = crashed and blamed(deaths, runs=len(runs), suspects=sum(runs))
+            await self._connection.execute(self._sql["free_tasks"], worker, int(crashed), int(blame))
         if owned:
-            await self._connection.execute(self._sql["free"], worker, self._now, crashed, suspects == 1)
+            only = len(runs) + len(deaths) == 1
+            await self._connection.execute(self._sql["free"], worker, self._now, crashed, only)
         await self._connection.execute(self._sql["leave"], worker)
 
     async def due(self, due: Due) -> list[RunId]:
@@ -157,16 +162,14 @@ class Transaction:
         rows = StagedRows(self._loaded)
         mine = list(readable_tasks(await self._connection.fetch(self._sql["ending_tasks"], root)))
         claimed = [claim_task(rows, task, worker) for task in mine]
-        suspects = await self._waiting(wanted, root, suspected=True) if wanted.suspects else []
-        mine = next_tried(suspects, idle=wanted.idle)
-        if not mine and not (suspects and wanted.makes_way):
-            mine = await self._waiting(wanted, root, suspected=False)
-        claimed += [claim_task(rows, task, worker) for task in mine]
+        suspects, some = await self._waiting(wanted, root, suspected=True) if wanted.suspects else ([], False)
+        fresh, _ = ([], False) if some else await self._waiting(wanted, root, suspected=False)
+        claimed += [claim_task(rows, task, worker) for task in (*next_tried(suspects, idle=wanted.idle), *fresh)]
         await flush(self._connection, self._sql, rows)
         return claimed
 
-    async def _waiting(self, wanted: Wanted, root: RunId | None, *, suspected: bool) -> list[TaskRow]:
-        """Those that there is room for, locked."""
+    async def _waiting(self, wanted: Wanted, root: RunId | None, *, suspected: bool) -> tuple[list[TaskRow], bool]:
+        """Those that there is room for, locked; and whether there are any, which others may have locked."""
         steps, tasks = ("suspected_steps", "suspected_tasks") if suspected else ("waiting_steps", "waiting_tasks")
         queues = None if wanted.queues is None else sorted(wanted.queues)
         waiting = await self._connection.fetch(self._sql[steps], wanted.steps, queues, root)
@@ -179,15 +182,17 @@ class Transaction:
             held.update(tuple(row) for row in await self._connection.fetch(self._sql["held_slots"], sorted(limits)))
         shares = Shares(wanted, limits=limits, held=held)
         found: list[TaskRow] = []
+        some = False
         for pick in shares.picks((queue, name) for queue, name in waiting):
             room = shares.room(pick)
             if room == 0:
                 continue
+            some = True
             values = (pick.queue, pick.steps, room, root, [task.id for task in found])
             mine = list(readable_tasks(await self._connection.fetch(self._sql[tasks], *values)))
             shares.take(pick, len(mine))
             found += mine
-        return found
+        return found, some
 
     async def next_due(self, due: Due) -> float | None:
         at: float | None

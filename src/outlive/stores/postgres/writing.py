@@ -242,14 +242,20 @@ class Writer:
                 )
 
     async def _claim(self, worker: WorkerId, due: Due, ending: tuple[TaskKey, ...]) -> Claims:
-        async with self._transaction() as transaction:
-            if not await transaction.lease(worker, "claim"):
-                raise _lost(worker)
-            await transaction.sweep(worker)
-            claimed = await transaction.take(worker, await transaction.due(due))
-            next_due = await transaction.next_due(due)
-            wanted = None if due.tasks is None else due.tasks.beside(claimed)
-            tasks = [] if wanted is None else await transaction.take_tasks(worker, wanted, due.root)
+        next_due: float | None = None
+        try:
+            async with self._transaction() as transaction:
+                if not await transaction.lease(worker, "claim"):
+                    raise _lost(worker)
+                freed = await transaction.sweep(worker)
+                claimed = await transaction.take(worker, await transaction.due(due))
+                next_due = await transaction.next_due(due)
+                wanted = None if due.tasks is None else due.tasks.beside(claimed)
+                tasks = [] if wanted is None else await transaction.take_tasks(worker, wanted, due.root)
+                if not (freed or claimed or tasks):
+                    raise _Nothing  # what may not be taken yet is no reason to write
+        except _Nothing:
+            return Claims(runs=(), next_due=next_due, cancelling=ending)
         self._remember(transaction, worker)
         return Claims(runs=tuple(claimed), next_due=next_due, tasks=tuple(tasks), cancelling=ending)
 
@@ -277,6 +283,10 @@ _ENTRY_ERRORS: Final = (
     UnicodeError,
     OverflowError,
 )
+
+
+class _Nothing(Exception):
+    """There was nothing to take after all."""
 
 
 def _lost(worker: WorkerId) -> LeaseLost:

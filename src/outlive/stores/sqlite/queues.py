@@ -16,11 +16,10 @@ from outlive.stores.sqlite.statements import SQL
 
 
 def anything(connection: Connection, wanted: Wanted, root: RunId | None) -> bool:
-    """Whether there may be a task to take."""
+    """Whether there is a task to take: what may not be taken yet is no reason to write."""
     return (
-        bool(_steps(connection, "waiting_steps", wanted, root))
-        or (wanted.suspects and bool(_steps(connection, "suspected_steps", wanted, root)))
-        or bool(fetch(connection, TASK, SQL["ending_tasks"], (root,)))
+        next(_choice(connection, wanted, root), None) is not None
+        or next(readable_tasks(fetch(connection, TASK, SQL["ending_tasks"], (root,))), None) is not None
     )
 
 
@@ -29,33 +28,38 @@ def claim(
 ) -> Iterator[ClaimedTask]:
     for task in readable_tasks(fetch(connection, TASK, SQL["ending_tasks"], (root,))):
         yield claim_task(rows, task, worker)
-    suspects = _waiting(connection, wanted, root, suspected=True) if wanted.suspects else []
-    mine = next_tried(suspects, idle=wanted.idle)
-    if not mine and not (suspects and wanted.makes_way):
-        mine = _waiting(connection, wanted, root, suspected=False)
-    for task in mine:
+    for task in list(_choice(connection, wanted, root)):
         yield claim_task(rows, task, worker)
 
 
-def _waiting(connection: Connection, wanted: Wanted, root: RunId | None, *, suspected: bool) -> list[TaskRow]:
+def _choice(connection: Connection, wanted: Wanted, root: RunId | None) -> Iterator[TaskRow]:
+    """What is to be taken now."""
+    suspects = list(_waiting(connection, wanted, root, suspected=True)) if wanted.suspects else []
+    if suspects:
+        yield from next_tried(suspects, idle=wanted.idle)
+    else:
+        yield from _waiting(connection, wanted, root, suspected=False)
+
+
+def _waiting(connection: Connection, wanted: Wanted, root: RunId | None, *, suspected: bool) -> Iterator[TaskRow]:
     """Those that there is room for."""
     steps, tasks = ("suspected_steps", "suspected_tasks") if suspected else ("waiting_steps", "waiting_tasks")
     waiting = _steps(connection, steps, wanted, root)
     if not waiting:
-        return []
+        return
     counted = fetch(connection, tuple[str, int, int], SQL["queue_limits"])
     limits, held = {name: most for name, most, _ in counted}, {name: count for name, _, count in counted}
     shares = Shares(wanted, limits=limits, held=held)
-    found: list[TaskRow] = []
+    found: list[int] = []
     for pick in shares.picks(waiting):
         room = shares.room(pick)
         if room == 0:
             continue
-        values = (pick.queue, json.dumps(pick.steps), room, root, json.dumps([task.id for task in found]))
+        values = (pick.queue, json.dumps(pick.steps), room, root, json.dumps(found))
         mine = list(readable_tasks(fetch(connection, TASK, SQL[tasks], values)))
         shares.take(pick, len(mine))
-        found += mine
-    return found
+        found += [task.id for task in mine]
+        yield from mine
 
 
 def _steps(connection: Connection, statement: str, wanted: Wanted, root: RunId | None) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from outlive.model.carry import Carrier
 from outlive.model.entries import Claimed, ClaimedTask, Claims, Entry, Outcome, Rejected, TaskKey
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.records import KeyRecord, ServiceRecord
-from outlive.model.tasks import Wanted
+from outlive.model.tasks import Wanted, blamed
 from outlive.stores.columns import service_columns
 from outlive.stores.protocol import Clock
 from outlive.stores.sqlite import housekeeping, queues
@@ -294,13 +294,15 @@ class Writer:
         return [other for other, until in others if until <= now or not self._locks.alive(other)]
 
     def _free(self, worker: WorkerId, *, crashed: bool) -> None:
-        suspects = 0
+        runs: list[int] = []
+        held: list[int] = []
         if crashed:
-            for of in ("suspects", "some_held_tasks"):
-                suspects += len(fetch(self._connection, tuple[str], SQL[of], (worker,)))
-        self._execute(SQL["free"], (worker, self._clock.now(), crashed, suspects == 1))
+            runs += [suspect for (suspect,) in fetch(self._connection, tuple[int], SQL["suspects"], (worker,))]
+            held += [deaths for (deaths,) in fetch(self._connection, tuple[int], SQL["some_held_tasks"], (worker,))]
+        self._execute(SQL["free"], (worker, self._clock.now(), crashed, len(runs) + len(held) == 1))
         self._execute(SQL["drop_void_tasks"], (worker,))
-        self._execute(SQL["free_tasks"], (worker, crashed, suspects == 1))
+        blame = crashed and blamed(held, runs=len(runs), suspects=sum(runs))
+        self._execute(SQL["free_tasks"], (worker, crashed, blame))
         self._execute(SQL["stop_serving"], (worker,))
         self._rows.forget()
         self._execute(SQL["leave"], (worker,))

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
+from outlive.errors import LeaseLost
 from outlive.model import events as ev
 from outlive.model.entries import Accepted, ClaimedTask, Fenced, Outcome, TaskCommit, TaskKey, Terminate
 from outlive.model.ids import RunId, WorkerId
@@ -16,7 +17,7 @@ from outlive.model.records import ServiceRecord
 from outlive.model.steps import StepOptions
 from outlive.model.streams import Voided, Written
 from outlive.model.tasks import Lane, Wanted
-from outlive.testing.conformance.world import FLOW, LEASE, W1, W2, World, WorldFixtures, completed, parked
+from outlive.testing.conformance.world import FLOW, LEASE, W1, W2, World, WorldFixtures, completed, new_run, parked
 
 CHARGE = "app:charge"
 
@@ -35,11 +36,10 @@ def wanted(
     rooms: Mapping[str, int] | None = None,
     suspects: bool = True,
     idle: bool = True,
-    makes_way: bool = True,
 ) -> Wanted:
     lane = Lane(frozenset(steps or (CHARGE,)), room)
     served = None if queues is None else frozenset(queues)
-    return Wanted(lanes=(lane,), queues=served, rooms=rooms or {}, suspects=suspects, idle=idle, makes_way=makes_way)
+    return Wanted(lanes=(lane,), queues=served, rooms=rooms or {}, suspects=suspects, idle=idle)
 
 
 def inherit(world: World, heir: WorkerId) -> None:
@@ -208,8 +208,6 @@ class QueueConformance(WorldFixtures):
             worker = heir
         world.append_fresh("r2", scheduled(1), worker=worker)
         assert take(world, worker, wanted(idle=False)) == [], "nor is anything new taken, so that it has its turn"
-        assert [task.key.run for task in take(world, worker, wanted(idle=False, makes_way=False))] == ["r2"]
-        end(world, done(), run="r2", worker=worker)
         [alone] = take(world, worker)
         assert (alone.key.ref, alone.deaths, alone.crashes) == (1, 4, 0)
         inherit(world, W2)
@@ -218,16 +216,68 @@ class QueueConformance(WorldFixtures):
         [alone] = take(world, W3)
         assert (alone.key.ref, alone.deaths, alone.crashes) == (1, 5, 1), "now it was alone"
 
-    def test_r31_no_suspected_step_is_tried_beside_a_suspected_run(self, world: World) -> None:
+    def test_r31_of_many_the_least_suspected_go_first_whatever_room_there_is(self, world: World) -> None:
+        world.start("r1")
+        world.append("r1", *(scheduled(ref) for ref in range(1, 7)))
+        world.append("r1", release=True)
+        assert refs(take(world, W1, wanted(room=4))) == [1, 2, 3, 4]
+        for heir in ("h1", "h2", "h3"):
+            inherit(world, WorkerId(heir))
+            while take(world, WorkerId(heir)):
+                pass
+        inherit(world, W2)
+        assert [(task.key.ref, task.deaths) for task in take(world, W2, wanted(room=4, idle=False))] == [(5, 3), (6, 3)]
+        assert take(world, W2, wanted(room=4, idle=False)) == []
+        assert [(task.key.ref, task.deaths) for task in take(world, W2, wanted(room=4))] == [(1, 4)]
+
+    def test_r31_a_lone_step_is_charged_beside_runs_that_have_only_begun_and_not_beside_suspected_ones(
+        self, world: World
+    ) -> None:
+        world.start("r1")
+        world.append("r1", scheduled())
+        world.append("r1", release=True)
+        worker = W1
+        for crashes in (0, 1, 2, 3):
+            assert [task.crashes for task in take(world, worker)] == [crashes]
+            inherit(world, heir := WorkerId(f"heir-{crashes}"))
+            worker = heir
+        assert [(task.deaths, task.crashes) for task in take(world, worker)] == [(4, 4)]
+        world.one(new_run("r2", claim=True), worker=worker)
+        inherit(world, W2)
+        assert [(task.deaths, task.crashes) for task in take(world, W2)] == [(5, 5)]
+        assert [claimed.run for claimed in world.claim(W2).runs if claimed.suspect] == ["r2"]
+        inherit(world, W3 := WorkerId("w3"))
+        assert [(task.deaths, task.crashes) for task in take(world, W3)] == [(6, 5)]
+
+    def test_a_claim_that_finds_no_room_and_nothing_that_may_be_tried_writes_nothing(self, world: World) -> None:
+        world.start("r1")
+        world.append("r1", scheduled(1), scheduled(2))
+        world.append("r1", release=True)
+        worker = W1
+        for death in range(4):
+            assert len(take(world, worker)) == 2
+            inherit(world, heir := WorkerId(f"heir-{death}"))
+            worker = heir
+        world.clock.advance(LEASE / 2)
+        assert take(world, worker, wanted(idle=False)) == []
+        world.do(world.store.limit_queue("gpu", 0))
+        assert take(world, worker) == []
+        world.clock.advance(LEASE / 2)
+        with pytest.raises(LeaseLost):
+            take(world, worker)
+
+    def test_r31_no_step_is_tried_beside_a_suspected_run(self, world: World) -> None:
         world.start("r1", "r2")
         world.append("r1", scheduled(1))
         take(world)
         inherit(world, W2)
+        world.append_fresh("r3", scheduled(1), worker=W2)
         both = world.do(
             world.store.claim(W2, limit=10, workflows=(FLOW,), fingerprint="f", suspects=10, tasks=wanted())
         )
         assert len(both.runs) == 2 and both.tasks == ()
         assert [task.key.run for task in take(world, W2)] == ["r1"]
+        assert [task.key.run for task in take(world, W2)] == ["r3"]
 
     def test_a_worker_that_leaves_gives_its_steps_back(self, world: World) -> None:
         world.join(W2)

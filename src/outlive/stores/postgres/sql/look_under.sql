@@ -26,7 +26,7 @@ SELECT
         CROSS JOIN LATERAL (
             SELECT 1
             FROM outlive.tasks AS t
-            WHERE t.queue = q.queue AND t.name = q.name AND t.owner IS NULL AND t.deaths = 0 AND NOT t.cancelling AND NOT t.void
+            WHERE t.queue = q.queue AND t.name = q.name AND t.owner IS NULL AND t.deaths = 0 AND NOT t.cancelling AND NOT t.void AND t.root = $6
             ORDER BY t.priority, t.id
             LIMIT 1
         ) AS t
@@ -37,12 +37,12 @@ SELECT
         CROSS JOIN LATERAL (
             SELECT 1
             FROM outlive.tasks AS t
-            WHERE t.queue = q.queue AND t.name = q.name AND t.owner IS NULL AND t.deaths > 0 AND NOT t.cancelling AND NOT t.void
+            WHERE t.queue = q.queue AND t.name = q.name AND t.owner IS NULL AND t.deaths > 0 AND NOT t.cancelling AND NOT t.void AND t.root = $6
             ORDER BY t.priority, t.id
             LIMIT 1
         ) AS t
         WHERE q.name = ANY($7::text[]) AND ($8::text[] IS NULL OR q.queue = ANY($8))
-    ) OR EXISTS (SELECT 1 FROM outlive.tasks WHERE owner IS NULL AND cancelling AND NOT void),
+    ) OR EXISTS (SELECT 1 FROM outlive.tasks WHERE owner IS NULL AND cancelling AND NOT void AND root = $6),
     (
         SELECT json_agg(json_build_array(run, link, ref))::text FROM outlive.tasks WHERE owner = $1 AND cancelling
     )

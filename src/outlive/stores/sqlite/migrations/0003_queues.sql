@@ -20,7 +20,7 @@ CREATE TABLE tasks (
 ) STRICT;
 CREATE UNIQUE INDEX tasks_step ON tasks (run, link, ref);
 CREATE INDEX tasks_waiting ON tasks (queue, name, priority, id) WHERE owner IS NULL AND deaths = 0;
-CREATE INDEX tasks_suspected ON tasks (queue, name, priority, id) WHERE owner IS NULL AND deaths > 0;
+CREATE INDEX tasks_suspected ON tasks (queue, name, deaths, priority, id) WHERE owner IS NULL AND deaths > 0;
 CREATE INDEX tasks_ending ON tasks (cancelling) WHERE owner IS NULL AND cancelling = 1;
 CREATE INDEX tasks_held ON tasks (owner) WHERE owner IS NOT NULL;
 CREATE INDEX tasks_running ON tasks (queue) WHERE owner IS NOT NULL;

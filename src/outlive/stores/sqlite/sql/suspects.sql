@@ -1,2 +1,2 @@
--- Two are enough to know that none is the only one (R31).
-SELECT id FROM runs WHERE owner = ?1 AND progress = 0 LIMIT 2
+-- Runs that had done nothing since their worker took them; and whether they may have killed one before (R31).
+SELECT suspect FROM runs WHERE owner = ?1 AND progress = 0
