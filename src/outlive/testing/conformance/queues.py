@@ -258,6 +258,7 @@ class QueueConformance(WorldFixtures):
             assert len(take(world, worker)) == 2
             inherit(world, heir := WorkerId(f"heir-{death}"))
             worker = heir
+        assert take(world, worker, wanted(idle=False)) == [], "it frees what the dead one held"
         world.clock.advance(LEASE / 2)
         assert take(world, worker, wanted(idle=False)) == []
         world.do(world.store.limit_queue("gpu", 0))
