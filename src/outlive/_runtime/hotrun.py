@@ -19,7 +19,7 @@ from outlive._core.machine import Machine, NeverIdle, Open
 from outlive._core.signals import Blocked, Discarded, Diverged, Undecodable
 from outlive._runtime import ahead
 from outlive._runtime.ahead import Ahead
-from outlive._runtime.executor import Attempt
+from outlive._runtime.attempts import Attempt
 from outlive._runtime.lease import Lease
 from outlive._runtime.leaving import Leaving
 from outlive._runtime.owner import Owner

@@ -16,7 +16,8 @@ from msgspec import Raw
 from outlive._codec import Codec
 from outlive._core.registry import Registry
 from outlive._runtime import steps
-from outlive._runtime.executor import Attempt, Ending, Executor, Kind, Raised, Returned, Stopped, kind_of
+from outlive._runtime.attempts import Attempt, Ending, Kind, Raised, Returned, Stopped, kind_of
+from outlive._runtime.executor import Executor
 from outlive._runtime.journal import Journal
 from outlive._runtime.lease import Lease
 from outlive._runtime.streaming import Streams

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 from msgspec import Raw
 
 from outlive._core.machine import Open
-from outlive._runtime.executor import Attempt, Ending, Raised, Returned, Stopped
+from outlive._runtime.attempts import Attempt, Ending, Raised, Returned, Stopped
 from outlive.errors import StepInterrupted
 from outlive.model import events as ev
 from outlive.model.commands import CallStep

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from outlive._runtime.executor import Attempt
+from outlive._runtime.attempts import Attempt
 from outlive._runtime.options import WorkerOptions
 from outlive.engine import Engine
 from outlive.errors import ExecutionError
