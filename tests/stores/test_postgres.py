@@ -304,21 +304,41 @@ async def test_b4_an_append_is_fenced_run_by_run_and_by_the_lease(postgres_url: 
         assert await first.audit() == []
 
 
+@pytest.mark.parametrize("queue", ["broken", "gpu"])
+@pytest.mark.parametrize("deaths", [0, 1])
 async def test_a_task_that_can_not_be_read_keeps_no_other_waiting(
-    store: PostgresStore, other: asyncpg.Connection
+    store: PostgresStore, other: asyncpg.Connection, queue: str, deaths: int
 ) -> None:
     await store.join(W1, lease=30)
-    for run, queue in (("r1", "broken"), ("r2", "gpu")):
+    for run, where in (("r1", queue), ("r2", "gpu")):
         await store.commit(W1, [new_run(run, claim=True)])
-        entry = RunCommit(run=RunId(run), link=1, epoch=1, seq=2, proposals=(scheduled(queue=queue),))
+        entry = RunCommit(run=RunId(run), link=1, epoch=1, seq=2, proposals=(scheduled(queue=where),))
         await store.commit(W1, [entry])
     await other.execute(
-        f"UPDATE {table(store, 'tasks')} SET call = replace(call, '\"queue\"', '\"priority\":true,\"queue\"') WHERE run = 'r1'"
+        f'UPDATE {table(store, "tasks")} SET deaths = $1, call = replace(call, \'"queue"\', \'"priority":true,"queue"\') '
+        "WHERE run = 'r1'",
+        deaths,
     )
     options: dict[str, Any] = {"limit": 0, "workflows": [], "fingerprint": "f", "suspects": 1, "tasks": wanted()}
     assert [task.key.run for task in (await store.claim(W1, **options)).tasks] == ["r2"]
     assert (await store.claim(W1, **options)).tasks == ()
     assert [line for line in await store.audit() if "r1" in line and "can't be read" in line]
+
+
+async def test_a_claim_that_finds_nothing_after_all_keeps_its_connection(
+    store: PostgresStore, other: asyncpg.Connection
+) -> None:
+    await store.join(W1, lease=30)
+    await store.commit(W1, [new_run("r1", claim=True)])
+    entry = RunCommit(run=RunId("r1"), link=1, epoch=1, seq=2, proposals=(scheduled(),))
+    await store.commit(W1, [entry])
+    await store.limit_queue("gpu", 0)
+    backends = "SELECT array_agg(pid ORDER BY pid) FROM pg_stat_activity WHERE application_name = 'outlive'"
+    before = await other.fetchval(backends)
+    for _ in range(3):
+        claims = await store.claim(W1, limit=0, workflows=[], fingerprint="f", suspects=1, tasks=wanted())
+        assert claims.tasks == ()
+    assert await other.fetchval(backends) == before
 
 
 def cut_after_commit(monkeypatch: pytest.MonkeyPatch, *, happens: bool) -> None:

@@ -54,12 +54,15 @@ def world(path: Path, clock: VirtualClock, runner: asyncio.Runner) -> Iterator[W
     world.do(world.store.close())
 
 
-def test_a_task_that_can_not_be_read_keeps_no_other_waiting(world: World, path: Path) -> None:
+@pytest.mark.parametrize("queue", ["broken", "gpu"])
+@pytest.mark.parametrize("deaths", [0, 1])
+def test_a_task_that_can_not_be_read_keeps_no_other_waiting(world: World, path: Path, queue: str, deaths: int) -> None:
     world.start("r1", "r2")
-    world.append("r1", scheduled(queue="broken"))
+    world.append("r1", scheduled(queue=queue))
     world.append("r2", scheduled())
     apsw.Connection(str(path)).execute(
-        "UPDATE tasks SET call = replace(call, '\"queue\"', '\"priority\":true,\"queue\"') WHERE run = 'r1'"
+        "UPDATE tasks SET deaths = ?, call = replace(call, '\"queue\"', '\"priority\":true,\"queue\"') WHERE run = 'r1'",
+        (deaths,),
     )
     assert [task.key.run for task in take(world)] == ["r2"]
     assert take(world) == []

@@ -162,34 +162,51 @@ class Transaction:
         rows = StagedRows(self._loaded)
         mine = list(readable_tasks(await self._connection.fetch(self._sql["ending_tasks"], root)))
         claimed = [claim_task(rows, task, worker) for task in mine]
-        suspects, some = await self._waiting(wanted, root, suspected=True) if wanted.suspects else ([], False)
-        fresh, _ = ([], False) if some else await self._waiting(wanted, root, suspected=False)
+        suspected = await self._steps("suspected_steps", wanted, root) if wanted.suspects else []
+        waiting = await self._steps("waiting_steps", wanted, root)
+        limits, held = await self._slots({queue for queue, _ in (*suspected, *waiting)})
+        suspects, some = await self._choose(
+            "suspected_tasks", suspected, Shares(wanted, limits=limits, held=held), root
+        )
+        fresh: list[TaskRow] = []
+        if not some:
+            fresh, _ = await self._choose("waiting_tasks", waiting, Shares(wanted, limits=limits, held=held), root)
         claimed += [claim_task(rows, task, worker) for task in (*next_tried(suspects, idle=wanted.idle), *fresh)]
         await flush(self._connection, self._sql, rows)
         return claimed
 
-    async def _waiting(self, wanted: Wanted, root: RunId | None, *, suspected: bool) -> tuple[list[TaskRow], bool]:
-        """Those that there is room for, locked; and whether there are any, which others may have locked."""
-        steps, tasks = ("suspected_steps", "suspected_tasks") if suspected else ("waiting_steps", "waiting_tasks")
+    async def _steps(self, statement: str, wanted: Wanted, root: RunId | None) -> list[tuple[str, str]]:
+        """Which steps wait, and where."""
+        if not wanted.steps:
+            return []
         queues = None if wanted.queues is None else sorted(wanted.queues)
-        waiting = await self._connection.fetch(self._sql[steps], wanted.steps, queues, root)
-        names = sorted({queue for queue, _ in waiting})
+        found = await self._connection.fetch(self._sql[statement], wanted.steps, queues, root)
+        return [(queue, name) for queue, name in found]
+
+    async def _slots(self, queues: Collection[str]) -> tuple[dict[str, int], dict[str, int]]:
+        """The limits of ``queues``, locked, all at once and in their order; and how many of their tasks are held."""
         limits: dict[str, int] = {}
         held: dict[str, int] = {}
-        if names:
-            limits.update(tuple(row) for row in await self._connection.fetch(self._sql["lock_limits"], names))
+        if queues:
+            limits.update(tuple(row) for row in await self._connection.fetch(self._sql["lock_limits"], sorted(queues)))
         if limits:
             held.update(tuple(row) for row in await self._connection.fetch(self._sql["held_slots"], sorted(limits)))
-        shares = Shares(wanted, limits=limits, held=held)
+        return limits, held
+
+    async def _choose(
+        self, statement: str, waiting: Sequence[tuple[str, str]], shares: Shares, root: RunId | None
+    ) -> tuple[list[TaskRow], bool]:
+        """Those that there is room for, locked; and whether there are any, be it that others have locked them."""
         found: list[TaskRow] = []
         some = False
-        for pick in shares.picks((queue, name) for queue, name in waiting):
+        for pick in shares.picks(waiting):
             room = shares.room(pick)
             if room == 0:
                 continue
-            some = True
             values = (pick.queue, pick.steps, room, root, [task.id for task in found])
-            mine = list(readable_tasks(await self._connection.fetch(self._sql[tasks], *values)))
+            records = await self._connection.fetch(self._sql[statement], *values)
+            mine = list(readable_tasks(records))
+            some = some or bool(mine) or not records
             shares.take(pick, len(mine))
             found += mine
         return found, some

@@ -285,8 +285,8 @@ _ENTRY_ERRORS: Final = (
 )
 
 
-class _Nothing(Exception):
-    """There was nothing to take after all."""
+class _Nothing(Again):
+    """There was nothing to take after all: the connection is good, and what was done is taken back."""
 
 
 def _lost(worker: WorkerId) -> LeaseLost:

@@ -22,6 +22,7 @@ def anything(connection: Connection, wanted: Wanted, root: RunId | None) -> bool
     """Whether there is a task to take: what may not be taken yet is no reason to write."""
     return (
         next(_choice(connection, wanted, root, most=1), None) is not None
+        or next(_choice(connection, wanted, root), None) is not None  # the first of them may be unreadable
         or next(readable_tasks(fetch(connection, TASK, SQL["ending_tasks"], (root,))), None) is not None
     )
 
