@@ -15,7 +15,7 @@ from outlive import Engine, FatalError, StepInterrupted, StoreUnavailable, get_s
 from outlive._core.registry import Registry
 from outlive.model import events as ev
 from outlive.model.entries import Claims
-from outlive.model.tasks import GIVEN_UP_AFTER, HOPELESS_AFTER
+from outlive.model.tasks import GIVEN_UP_AFTER
 from outlive.stores.memory import MemoryStore
 from outlive.testing.clock import VirtualClock, virtual_options
 from outlive.testing.crash import kill
@@ -393,38 +393,6 @@ async def test_r31_a_step_that_kills_its_worker_beside_others_is_found_and_costs
         await engine.close()
     assert harmless == [0, 10, 20, 30, 40]
     assert "times a worker died while only" in killer and "kills" in killer
-
-
-async def test_r31_a_step_that_is_never_alone_is_given_up_when_twenty_workers_have_died_with_it(
-    workers: MakeEngine,
-) -> None:
-    """Beside a run that has a long step of its own, and may be the one that kills as well."""
-    async with workers(worker=False) as client:
-        found = asyncio.ensure_future((await client.start(beside_its_own)).result())
-        for _ in range(HOPELESS_AFTER + 1):
-            engine = workers()
-            await engine.open()
-            while not (found.done() or ARMED):
-                await asyncio.sleep(1)
-            if found.done():
-                break
-            ARMED.clear()
-            await kill(engine)
-            await asyncio.sleep(20)
-        assert f"{HOPELESS_AFTER} workers died while" in await found
-        await sound(client)
-        await engine.close()
-
-
-@step
-async def local_and_long() -> None:
-    await asyncio.sleep(5000)
-
-
-@workflow
-async def beside_its_own() -> str:
-    _, killer = await asyncio.gather(local_and_long(), kills(), return_exceptions=True)
-    return str(killer)
 
 
 async def test_r31_what_waits_to_be_alone_does_not_stop_a_worker_for_hours(workers: MakeEngine) -> None:

@@ -24,7 +24,7 @@ from outlive import (
     uuid4,
     workflow,
 )
-from outlive._runtime.worker import PROBATION, SUSPECTS_AT_ONCE
+from outlive._runtime.worker import PROBATION, SUSPECTS_AT_ONCE, TRIAL
 from outlive.testing.crash import kill
 
 from .conftest import MakeEngine
@@ -363,8 +363,55 @@ async def test_r31_suspects_are_tried_few_at_a_time_and_none_waits_long(make_eng
         assert [await second.get_run(run.id).result() for run in runs] == [str(number) for number in range(20)]
     again = [at - taken_over for at in effects("begins")[20:]]
     assert len(again) == 20
-    assert sum(at < PROBATION for at in again) == SUSPECTS_AT_ONCE
-    assert max(again) < 4 * PROBATION
+    assert sum(at < PROBATION for at in again) == 1
+    assert sum(at < TRIAL for at in again) == TRIAL / PROBATION
+    assert sum(at < TRIAL + PROBATION for at in again) == TRIAL / PROBATION + SUSPECTS_AT_ONCE
+    assert max(again) < TRIAL + 3 * PROBATION
+
+
+@step
+async def kills_its_worker() -> None:
+    record("kills")
+    await asyncio.sleep(1e6)
+
+
+@workflow
+async def deadly() -> None:
+    await kills_its_worker()
+
+
+@workflow
+async def harmless(name: str) -> str:
+    await uppercase_slowly("x")
+    return name
+
+
+@step
+async def uppercase_slowly(text: str) -> str:
+    await asyncio.sleep(1)
+    return text.upper()
+
+
+async def test_r31_a_run_that_kills_its_worker_is_told_from_one_that_was_beside_it(make_engine: MakeEngine) -> None:
+    """It kills at once, before the other one has done anything."""
+    often = {"poll": 1.0, "look_every": 1.0}
+    async with make_engine(worker=False) as client:
+        bad, good = await client.start(deadly), await client.start(harmless, "done")
+        done = asyncio.ensure_future(good.result())
+        for _ in range(12):
+            engine = make_engine(**often)
+            await engine.open()
+            seen = len(effects("kills"))
+            for _ in range(20):
+                await asyncio.sleep(0.5)
+                if len(effects("kills")) > seen or (done.done() and await bad.status() == "parked"):
+                    break
+            if len(effects("kills")) == seen:
+                await engine.close()
+                break
+            await kill(engine)
+        assert await bad.status() == "parked"
+        assert await done == "done"
 
 
 async def test_r31_a_suspect_that_goes_on_makes_room_at_once(make_engine: MakeEngine) -> None:

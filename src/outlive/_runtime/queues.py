@@ -28,7 +28,7 @@ from outlive.model import events as ev
 from outlive.model.commands import CallStep
 from outlive.model.ids import RunId
 from outlive.model.streams import streams_of
-from outlive.model.tasks import GIVEN_UP_AFTER, HOPELESS_AFTER, LONGEST_TRIAL, Lane, Wanted, trial
+from outlive.model.tasks import GIVEN_UP_AFTER, LONGEST_TRIAL, Lane, Wanted, trial
 from outlive.model.webhooks import Answer
 from outlive.stores.protocol import Clock, Fence
 
@@ -108,6 +108,11 @@ class Queues:
             idle=all(task.settled_at <= now for task in self.held.values()),
         )
 
+    def trying(self, within: float) -> bool:
+        """Whether it may yet be a step, taken within so many seconds, that kills this worker: then no suspected run is taken."""
+        since = self.host.clock.now() - within
+        return any(task.tried_from > since for task in self.held.values())
+
     def take(self, claimed: en.ClaimedTask) -> None:
         """Run a task, or say at once how it has ended."""
         step = self._registry.steps.get(claimed.call.name)
@@ -115,7 +120,8 @@ class Queues:
         task = self.held[claimed.key] = QueuedStep(self, claimed, kind)
         call = claimed.call
         if claimed.deaths:
-            task.settled_at = task.tried_until = self.host.clock.now() + trial(claimed.deaths)
+            task.tried_from = self.host.clock.now()
+            task.settled_at = task.tried_until = task.tried_from + trial(claimed.deaths)
             self.host.timers.at(task.tried_until, self.host.poke)
         if claimed.cancelling:
             task.end(steps.cancelled(task.call, call.attempt, "ended"))
@@ -123,10 +129,6 @@ class Queues:
             task.interrupted(f"{call.name} was running when its worker died; whether it acted is unknown")
         elif claimed.crashes >= GIVEN_UP_AFTER:
             task.interrupted(f"{claimed.crashes} times a worker died while only {call.name} could have done it")
-        elif claimed.deaths >= HOPELESS_AFTER:
-            task.interrupted(
-                f"{claimed.deaths} workers died while {call.name} ran; whether it was the cause is unknown"
-            )
         else:
             if claimed.claims > 1 or call.attempt > 1:
                 task.streams.void(task.call.ref)  # an attempt before may have written
@@ -163,6 +165,7 @@ class QueuedStep:
             overlapping=False,
             on_end=self._ended,
         )
+        self.tried_from: float = 0.0
         self.tried_until: float = 0.0
         """Nothing is taken beside it before, for its workers have died."""
         self.settled_at: float = queues.host.clock.now() + LONGEST_TRIAL

@@ -102,6 +102,8 @@ class Worker:
         self._probation: dict[RunId, float] = {}
         """Suspects that have done nothing yet, and since when they are here: others wait for them (R31)."""
         self._loop = asyncio.get_running_loop()
+        self._began = 0.0
+        """This life."""
         self._poke = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
@@ -165,6 +167,7 @@ class Worker:
         await self._serve(worker)
         self.lease = self._new_lease(worker)
         self.lease.keep()
+        self._began = self.clock.now()
         self.journal.worker = worker
 
     def _new_lease(self, worker: WorkerId) -> Lease:
@@ -288,9 +291,12 @@ class Worker:
         return pause
 
     def _room_for_suspects(self) -> int:
-        """One after the other, so that the one that kills its worker is found; but for so long only that nobody waits for days."""
-        tried = sum(since > self.clock.now() - PROBATION for since in self._probation.values())
-        return max(SUSPECTS_AT_ONCE - tried, 0)
+        """One after the other at the beginning of a life, so that the one that ended the last is found; later several, or somebody waits for days."""
+        if self.queues.trying(TRIAL):
+            return 0
+        now = self.clock.now()
+        tried = sum(since > now - PROBATION for since in self._probation.values())
+        return max((1 if now < self._began + TRIAL else SUSPECTS_AT_ONCE) - tried, 0)
 
     def suspects_runs(self, within: float) -> bool:
         """Whether it may yet be a run, taken within so many seconds, that kills this worker."""

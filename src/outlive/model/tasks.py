@@ -23,8 +23,6 @@ from outlive.model.streams import Written
 
 GIVEN_UP_AFTER: Final = 5
 """Crashes of its worker, while only this task could have caused them, after which the step fails with ``StepInterrupted`` (R31)."""
-HOPELESS_AFTER: Final = 20
-"""Deaths of its worker after which the step fails with ``StepInterrupted``, whatever else could have caused them."""
 LONGEST_TRIAL: Final = 600.0
 """Seconds."""
 
