@@ -103,10 +103,22 @@ def test_a_file_of_an_older_outlive_is_migrated_and_keeps_what_it_holds(path: Pa
     assert found == HookRecord(TokenHash("hash"), RunId("r1"), 1, 1, "name", "", 5.0, 0, None)
 
 
+def test_steps_that_waited_before_deaths_were_counted_are_taken_after_the_upgrade(world: World, path: Path) -> None:
+    world.start("r1")
+    world.append("r1", scheduled())
+    world.do(world.store.close())
+    connection = apsw.Connection(str(path))
+    connection.execute("DROP INDEX tasks_suspected; ALTER TABLE tasks DROP COLUMN deaths; PRAGMA user_version = 3")
+    connection.close()
+    world.do(world.store.open())
+    world.join(W2)
+    assert [(task.key.run, task.deaths) for task in take(world, W2)] == [("r1", 0)]
+
+
 def test_a_file_of_a_newer_outlive_is_refused_with_both_versions(path: Path, runner: asyncio.Runner) -> None:
     opened(path, runner)
     apsw.Connection(str(path)).pragma("user_version", 7)
-    with pytest.raises(SchemaVersion, match=r"schema version 7, and this Outlive knows versions up to 3.*upgrade"):
+    with pytest.raises(SchemaVersion, match=r"schema version 7, and this Outlive knows versions up to 4.*upgrade"):
         opened(path, runner)
 
 

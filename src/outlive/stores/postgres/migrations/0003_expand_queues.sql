@@ -13,14 +13,12 @@ CREATE TABLE outlive.tasks (
     owner text COLLATE "C" REFERENCES outlive.workers (id) ON DELETE SET NULL,
     claims bigint NOT NULL DEFAULT 0,
     crashes bigint NOT NULL DEFAULT 0,
-    deaths bigint NOT NULL DEFAULT 0,
     cancelling boolean NOT NULL DEFAULT false,
     void boolean NOT NULL DEFAULT false,
     call text NOT NULL,
     UNIQUE (run, link, ref)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
-CREATE INDEX tasks_waiting ON outlive.tasks (queue, name, priority, id) WHERE owner IS NULL AND deaths = 0;
-CREATE INDEX tasks_suspected ON outlive.tasks (queue, name, deaths, priority, id) WHERE owner IS NULL AND deaths > 0;
+CREATE INDEX tasks_waiting ON outlive.tasks (queue, name, priority, id) WHERE owner IS NULL;
 CREATE INDEX tasks_ending ON outlive.tasks (id) WHERE owner IS NULL AND cancelling;
 CREATE INDEX tasks_held ON outlive.tasks (owner) WHERE owner IS NOT NULL;
 CREATE INDEX tasks_running ON outlive.tasks (queue) WHERE owner IS NOT NULL;

@@ -13,14 +13,12 @@ CREATE TABLE tasks (
     owner TEXT,
     claims INTEGER NOT NULL DEFAULT 0,
     crashes INTEGER NOT NULL DEFAULT 0,
-    deaths INTEGER NOT NULL DEFAULT 0,
     cancelling INTEGER NOT NULL DEFAULT 0,
     void INTEGER NOT NULL DEFAULT 0,
     call TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX tasks_step ON tasks (run, link, ref);
-CREATE INDEX tasks_waiting ON tasks (queue, name, priority, id) WHERE owner IS NULL AND deaths = 0;
-CREATE INDEX tasks_suspected ON tasks (queue, name, deaths, priority, id) WHERE owner IS NULL AND deaths > 0;
+CREATE INDEX tasks_waiting ON tasks (queue, name, priority, id) WHERE owner IS NULL;
 CREATE INDEX tasks_ending ON tasks (cancelling) WHERE owner IS NULL AND cancelling = 1;
 CREATE INDEX tasks_held ON tasks (owner) WHERE owner IS NOT NULL;
 CREATE INDEX tasks_running ON tasks (queue) WHERE owner IS NOT NULL;
