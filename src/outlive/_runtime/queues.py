@@ -111,7 +111,7 @@ class Queues:
     def trying(self, within: float) -> bool:
         """Whether it may yet be a step, taken within so many seconds, that kills this worker: then no suspected run is taken."""
         since = self.host.clock.now() - within
-        return any(task.tried_from > since for task in self.held.values())
+        return any(task.deaths and task.taken_at > since for task in self.held.values())
 
     def take(self, claimed: en.ClaimedTask) -> None:
         """Run a task, or say at once how it has ended."""
@@ -119,9 +119,7 @@ class Queues:
         kind: Kind = "async" if step is None else kind_of(step)
         task = self.held[claimed.key] = QueuedStep(self, claimed, kind)
         call = claimed.call
-        if claimed.deaths:
-            task.tried_from = self.host.clock.now()
-            task.settled_at = task.tried_until = task.tried_from + trial(claimed.deaths)
+        if task.deaths:
             self.host.timers.at(task.tried_until, self.host.poke)
         if claimed.cancelling:
             task.end(steps.cancelled(task.call, call.attempt, "ended"))
@@ -165,11 +163,8 @@ class QueuedStep:
             overlapping=False,
             on_end=self._ended,
         )
-        self.tried_from: float = 0.0
-        self.tried_until: float = 0.0
-        """Nothing is taken beside it before, for its workers have died."""
-        self.settled_at: float = queues.host.clock.now() + LONGEST_TRIAL
-        """It is in the way of one that has to be alone until then."""
+        self.deaths: int = claimed.deaths
+        self.taken_at: float = queues.host.clock.now()
         self._queues = queues
         self._journal = queues.host.journal
         self._streams: Streams | None = None
@@ -177,6 +172,16 @@ class QueuedStep:
         self._in_flight: en.TaskCommit | None = None
         self._dropped = False
         self._refused = False
+
+    @property
+    def tried_until(self) -> float:
+        """Nothing is taken beside it before, if its workers have died."""
+        return self.taken_at + trial(self.deaths)
+
+    @property
+    def settled_at(self) -> float:
+        """It is in the way of one that has to be alone until then."""
+        return self.tried_until if self.deaths else self.taken_at + LONGEST_TRIAL
 
     # --- executor.Writes ---
 

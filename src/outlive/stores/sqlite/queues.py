@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Final
 
 from outlive.model.entries import ClaimedTask
 from outlive.model.ids import RunId, WorkerId
@@ -15,14 +14,11 @@ from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.rows import TASK, SqliteRows
 from outlive.stores.sqlite.statements import SQL
 
-MOST_AT_ONCE: Final = 1_000
-
 
 def anything(connection: Connection, wanted: Wanted, root: RunId | None) -> bool:
     """Whether there is a task to take: what may not be taken yet is no reason to write."""
     return (
-        next(_choice(connection, wanted, root, most=1), None) is not None
-        or next(_choice(connection, wanted, root), None) is not None  # the first of them may be unreadable
+        next(_choice(connection, wanted, root), None) is not None
         or next(readable_tasks(fetch(connection, TASK, SQL["ending_tasks"], (root,))), None) is not None
     )
 
@@ -36,20 +32,16 @@ def claim(
         yield claim_task(rows, task, worker)
 
 
-def _choice(
-    connection: Connection, wanted: Wanted, root: RunId | None, *, most: int = MOST_AT_ONCE
-) -> Iterator[TaskRow]:
-    """What is to be taken now; at most so many of each pick."""
-    suspects = list(_waiting(connection, wanted, root, suspected=True, most=most)) if wanted.suspects else []
+def _choice(connection: Connection, wanted: Wanted, root: RunId | None) -> Iterator[TaskRow]:
+    """What is to be taken now."""
+    suspects = list(_waiting(connection, wanted, root, suspected=True)) if wanted.suspects else []
     if suspects:
         yield from next_tried(suspects, idle=wanted.idle)
     else:
-        yield from _waiting(connection, wanted, root, suspected=False, most=most)
+        yield from _waiting(connection, wanted, root, suspected=False)
 
 
-def _waiting(
-    connection: Connection, wanted: Wanted, root: RunId | None, *, suspected: bool, most: int
-) -> Iterator[TaskRow]:
+def _waiting(connection: Connection, wanted: Wanted, root: RunId | None, *, suspected: bool) -> Iterator[TaskRow]:
     """Those that there is room for."""
     steps, tasks = ("suspected_steps", "suspected_tasks") if suspected else ("waiting_steps", "waiting_tasks")
     waiting = _steps(connection, steps, wanted, root)
@@ -60,7 +52,7 @@ def _waiting(
     shares = Shares(wanted, limits=limits, held=held)
     found: list[int] = []
     for pick in shares.picks(waiting):
-        room = min(shares.room(pick), most)
+        room = shares.room(pick)
         if room == 0:
             continue
         values = (pick.queue, json.dumps(pick.steps), room, root, json.dumps(found))
