@@ -102,8 +102,6 @@ class Worker:
         self._probation: dict[RunId, float] = {}
         """Suspects that have done nothing yet, and since when they are here: others wait for them (R31)."""
         self._loop = asyncio.get_running_loop()
-        self._began = 0.0
-        """This life."""
         self._poke = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
@@ -167,7 +165,6 @@ class Worker:
         await self._serve(worker)
         self.lease = self._new_lease(worker)
         self.lease.keep()
-        self._began = self.clock.now()
         self.journal.worker = worker
 
     def _new_lease(self, worker: WorkerId) -> Lease:
@@ -296,7 +293,7 @@ class Worker:
             return 0
         now = self.clock.now()
         tried = sum(since > now - PROBATION for since in self._probation.values())
-        return max((1 if now < self._began + TRIAL else SUSPECTS_AT_ONCE) - tried, 0)
+        return max((1 if now < self.lease.began + TRIAL else SUSPECTS_AT_ONCE) - tried, 0)
 
     def suspects_runs(self, within: float) -> bool:
         """Whether it may yet be a run, taken within so many seconds, that kills this worker."""

@@ -48,6 +48,19 @@ def inherit(world: World, heir: WorkerId) -> None:
     world.join(heir)
 
 
+def fifth(world: World) -> WorkerId:
+    """A worker, after four that each died with both tasks of ``r1``."""
+    world.start("r1")
+    world.append("r1", scheduled(1), scheduled(2))
+    world.append("r1", release=True)
+    worker = W1
+    for death in range(4):
+        assert len(take(world, worker)) == 2
+        inherit(world, heir := WorkerId(f"heir-{death}"))
+        worker = heir
+    return worker
+
+
 def take(world: World, worker: WorkerId = W1, tasks: Wanted | None = None) -> list[ClaimedTask]:
     claims = world.do(
         world.store.claim(worker, limit=0, workflows=(), fingerprint="f", suspects=1, tasks=tasks or wanted())
@@ -198,14 +211,7 @@ class QueueConformance(WorldFixtures):
         assert [task.key.run for task in take(world, W4, wanted(suspects=False))] == ["r2"]
 
     def test_r31_what_four_workers_died_with_waits_for_one_that_has_nothing_else(self, world: World) -> None:
-        world.start("r1")
-        world.append("r1", scheduled(1), scheduled(2))
-        world.append("r1", release=True)
-        worker = W1
-        for death in range(4):
-            assert len(take(world, worker)) == 2
-            inherit(world, heir := WorkerId(f"heir-{death}"))
-            worker = heir
+        worker = fifth(world)
         world.append_fresh("r2", scheduled(1), worker=worker)
         assert take(world, worker, wanted(idle=False)) == [], "nor is anything new taken, so that it has its turn"
         [alone] = take(world, worker)
@@ -250,14 +256,7 @@ class QueueConformance(WorldFixtures):
         assert [(task.deaths, task.crashes) for task in take(world, W3)] == [(6, 5)]
 
     def test_a_claim_that_finds_no_room_and_nothing_that_may_be_tried_writes_nothing(self, world: World) -> None:
-        world.start("r1")
-        world.append("r1", scheduled(1), scheduled(2))
-        world.append("r1", release=True)
-        worker = W1
-        for death in range(4):
-            assert len(take(world, worker)) == 2
-            inherit(world, heir := WorkerId(f"heir-{death}"))
-            worker = heir
+        worker = fifth(world)
         assert take(world, worker, wanted(idle=False)) == [], "it frees what the dead one held"
         world.clock.advance(LEASE / 2)
         assert take(world, worker, wanted(idle=False)) == []
