@@ -61,7 +61,7 @@ def test(rest: Sequence[str]) -> int:
 
 
 def quick(rest: Sequence[str]) -> int:
-    return check(*CHECKS, (*PYTEST, "-m", "not slow and not server", *rest))
+    return check(*CHECKS, EXPORTS, (*PYTEST, "-m", "not slow and not server", *rest))
 
 
 def fix(_: Sequence[str]) -> int:

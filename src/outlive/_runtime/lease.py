@@ -24,7 +24,7 @@ class Lease:
         self, store: Store, worker: WorkerId, seconds: float, clock: Clock, *, on_lost: Callable[[Lease], None]
     ) -> None:
         self.worker = worker
-        self.began = 0.0
+        self.began: float = 0.0
         self._store = store
         self._seconds = seconds
         self._clock = clock
