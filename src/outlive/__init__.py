@@ -50,7 +50,8 @@ from outlive.errors import (
     StoreUnavailable,
     WorkflowBlocked,
 )
-from outlive.handles import HookDefinition, HookHandle, Run, RunEvent, RunInfo, define_hook, resume_hook
+from outlive.handles import HookDefinition, HookHandle, Run, define_hook, resume_hook
+from outlive.infos import RunEvent, RunInfo
 from outlive.model.records import RunStatus
 from outlive.readers import Readable, StreamInfo, StreamItem, StreamReset
 from outlive.scripts import get_run, run, start

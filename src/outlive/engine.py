@@ -4,72 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import hashlib
 import os
-import re
-import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from contextvars import Token
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw
-from uuid_utils import uuid7
 
 from outlive._codec import Codec, digest
 from outlive._core import others, outcomes, payloads
-from outlive._core.authoring import Step, Workflow, check_queue, whole
-from outlive._core.context import current, step_metadata
+from outlive._core.authoring import Workflow, check_queue, whole
+from outlive._core.context import current
 from outlive._core.guard import Guard, GuardMode
-from outlive._core.hooks import Hook
 from outlive._core.registry import Registry, registry
 from outlive._core.seeds import hash_token
-from outlive._core.streams import Writable, check_name
-from outlive._core.webhooks import Webhook, WebhookRequest, WebhookUrl
+from outlive._core.streams import check_name
 from outlive._runtime import versions
 from outlive._runtime.location import default_url
-from outlive.errors import ConfigurationError, NonDeterminismError, RunNotFound, RunParked, StoreCorrupt
-from outlive.handles import HookHandle, HookInfo, Run, RunEvent, RunInfo, ambient, default
+from outlive._runtime.options import WorkerOptions, served
+from outlive._runtime.run_ids import given_run_id, made_run_id
+from outlive.carried import teach
+from outlive.errors import ConfigurationError, NonDeterminismError, RunNotFound, StoreCorrupt
+from outlive.handles import Run, ambient, default
+from outlive.infos import HookInfo, RunEvent, RunInfo, hook_info, run_event, run_info, stream_info, when
 from outlive.model import entries as en
 from outlive.model import events as ev
 from outlive.model.events import Payload
-from outlive.model.ids import RunId, TokenHash
-from outlive.model.records import RunRecord, RunStatus
-from outlive.model.streams import Chunk, StreamRecord, decode_reset
-from outlive.model.webhooks import GONE, SECRET_HEADERS, Answer, Reply, WebhookSettings, decode_answer, encode
+from outlive.model.ids import RunId
+from outlive.model.records import RunStatus
+from outlive.model.streams import Chunk, decode_reset
 from outlive.readers import Readable, StreamInfo, StreamItem, StreamReset, stream_source
+from outlive.stores.opening import SystemClock, open_store
 from outlive.stores.protocol import Clock, RunFilter, Store
-from outlive.stores.urls import is_postgres
-from outlive.views import masked
 
 if TYPE_CHECKING:
+    from outlive._runtime.ends import Ends
     from outlive._runtime.journal import Journal
     from outlive._runtime.notices import Notices
-    from outlive._runtime.options import WorkerOptions
+    from outlive._runtime.requests import Requests
     from outlive._runtime.transactions import Begin
     from outlive._runtime.worker import Worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 DEFAULT_BASE_URL: Final = "http://localhost:8000"
 MOST_LIMIT: Final = 2**31 - 1
-MOST_REQUESTS: Final = 1_000
-"""Requests that may wait for one webhook."""
-MOST_WEBHOOKS: Final = 4_096
-"""Settings of webhooks kept in memory."""
-_RUN_ID: Final = re.compile(r"[A-Za-z0-9_:@-][A-Za-z0-9_.:@-]{0,254}")
-_starts_in_step: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("outlive_starts")
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    def now(self) -> float:
-        return time.time()
 
 
 class Engine:
@@ -123,7 +107,7 @@ class Engine:
         self._options = options
         self._works = worker
         self._transactions = transactions
-        self._queues = None if queues is None else _served(queues)
+        self._queues = None if queues is None else served(queues)
         self._on_hopeless = on_hopeless
         self._only = RunId(only) if only is not None else None
         self._given = store
@@ -132,9 +116,9 @@ class Engine:
         self._worker: Worker | None = None
         self._notices: Notices | None = None
         self._token: Token[Any] | None = None
-        self._webhooks: dict[TokenHash, WebhookSettings] = {}
-        """What is known of webhooks that were called: a token is given once, and its settings never change."""
-        _teach(registry)
+        self._requests: Requests | None = None
+        self._ends: Ends | None = None
+        teach(registry)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -144,9 +128,10 @@ class Engine:
             raise ConfigurationError("this engine is open already")
         # a program that only defines workflows, or asks for the help of a command, need not load what runs them
         from outlive._runtime import processes
+        from outlive._runtime.ends import Ends
         from outlive._runtime.journal import Journal
         from outlive._runtime.notices import Notices
-        from outlive._runtime.options import WorkerOptions
+        from outlive._runtime.requests import Requests
         from outlive._runtime.worker import Worker
 
         if processes.importing:
@@ -191,6 +176,8 @@ class Engine:
             read_again=store.pace.read_again,
         )
         self._notices.open()
+        self._requests = Requests(store, self._journal, self._notices, told=self._told)
+        self._ends = Ends(store, self._notices, self._worker)
         default.append(self)
 
     async def close(self) -> None:
@@ -207,7 +194,7 @@ class Engine:
         await self._journal.close()
         if self._given is None:
             await self._store.close()
-        self._store = self._journal = self._worker = self._notices = None
+        self._store = self._journal = self._worker = self._notices = self._requests = self._ends = None
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -236,19 +223,25 @@ class Engine:
         Raises:
             ConfigurationError: The engine was not opened.
         """
-        if self._store is None:
-            raise ConfigurationError("this engine is not open; use: async with Engine(...) as engine")
-        return self._store
+        return self._opened(self._store)
 
     @property
     def journal(self) -> Journal:
-        self.store  # noqa: B018  # says what is wrong when it is not open
-        assert self._journal is not None, "an open engine has a journal"
-        return self._journal
+        return self._opened(self._journal)
+
+    @property
+    def requests(self) -> Requests:
+        """For servers of webhooks."""
+        return self._opened(self._requests)
 
     @property
     def worker(self) -> Worker | None:
         return self._worker
+
+    def _opened(self, part: T | None) -> T:
+        if part is None:
+            raise ConfigurationError("this engine is not open; use: async with Engine(...) as engine")
+        return part
 
     # --- starting ----------------------------------------------------------------------------------------------------
 
@@ -304,11 +297,8 @@ class Engine:
             raise TypeError(f"{workflow!r} is not a workflow; decorate it with @workflow")
         encoded = self.codec.encode(workflow.binder.bind(args, kwargs), what=workflow.name)
         mark = digest(encoded)
-        run = RunId(workflow.run_id) if workflow.run_id is not None else _new_id(workflow.name, mark)
-        if not _RUN_ID.fullmatch(run):
-            raise ValueError(
-                f"{run!r} can't be a run id: up to 255 letters, digits and _ . : @ -, not beginning with a dot"
-            )
+        given = workflow.run_id
+        run = given_run_id(given) if given is not None else made_run_id(workflow.name, mark)
         worker = self._worker
         claim = (
             worker is not None
@@ -356,7 +346,7 @@ class Engine:
             before=RunId(before) if before is not None else None,
             limit=limit,
         )
-        return [_info(record) for record in await self.store.runs(where)]
+        return [run_info(record) for record in await self.store.runs(where)]
 
     # --- queues ------------------------------------------------------------------------------------------------------
 
@@ -387,13 +377,7 @@ class Engine:
         record = await self.store.hook(hash_token(token))
         if record is None:
             raise outcomes.hook_refused("not_found")
-        return HookInfo(
-            run_id=record.run,
-            ref=record.ref,
-            created_at=_when(record.created_at),
-            pending=record.pending,
-            type_name=record.schema,
-        )
+        return hook_info(record)
 
     async def deliver(self, token: str, value: object, payload: Payload | None, kind: object, key: str) -> None:
         """Accept a payload: a Python value, or with ``payload`` the bytes of somebody else."""
@@ -410,61 +394,6 @@ class Engine:
         if isinstance(outcome, en.Refused):
             raise outcomes.hook_refused(outcome.reason)
 
-    # --- webhooks ----------------------------------------------------------------------------------------------------
-
-    async def webhook(self, token: str) -> WebhookSettings | None:
-        """What is known of the open webhook with ``token``; None if there is none, which may be because it has ended.
-
-        A hook that is no webhook has no URL, whatever its token: it is not found here.
-        """
-        hashed = hash_token(token)
-        settings = self._webhooks.get(hashed)
-        if settings is None:
-            record = await self.store.hook(hashed)
-            settings = None if record is None else record.webhook
-            if settings is not None:
-                if len(self._webhooks) >= MOST_WEBHOOKS:
-                    self._webhooks.pop(next(iter(self._webhooks)))
-                self._webhooks[hashed] = settings
-        return settings
-
-    async def accept_request(self, token: str, payload: Payload, *, key: str, reply: Reply) -> en.Accepted | en.Refused:
-        """Take in the request of a webhook: once this returns ``Accepted`` it is durable.
-
-        Raises:
-            StoreUnavailable: It was not taken in.
-        """
-        message = en.Message(
-            kind="payload",
-            token_hash=hash_token(token),
-            payload=payload,
-            key=key,
-            reply=encode(reply) if key else "",
-            limit=MOST_REQUESTS,
-            webhook=True,
-        )
-        outcome = await self.journal.request(message, then=self._told)
-        if isinstance(outcome, en.Rejected):
-            raise StoreCorrupt(f"the request could not be written: {outcome.reason}")
-        assert isinstance(outcome, en.Accepted | en.Refused), f"{outcome} is not the outcome of a message"
-        return outcome
-
-    async def await_answer(self, run: RunId, request: str) -> Answer | None:
-        """What the run answers; None if it never will."""
-        notices = self._notices
-        assert notices is not None, "an open engine has notices"
-        while True:
-            news = {request: notices.wait(request), run: notices.wait(run)}
-            try:
-                answer = await self.store.answer(request)
-                if answer is not None:
-                    return decode_answer(answer) if answer != GONE else None
-                await asyncio.wait(news.values(), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for about, changed in news.items():
-                    notices.leave(about, changed)
-                    changed.cancel()
-
     # --- streams -----------------------------------------------------------------------------------------------------
 
     async def read_stream(self, run: RunId, name: str, start: int, reader: Readable) -> AsyncIterator[StreamItem]:
@@ -472,11 +401,9 @@ class Engine:
         from outlive._runtime.reading import StreamReading
 
         check_name(name)
-        self.store  # noqa: B018  # says what is wrong when it is not open
-        assert self._notices is not None, "an open engine has notices"
-        reading = StreamReading(self.store, self._notices, run, name, start=start)
+        reading = StreamReading(self.store, self._opened(self._notices), run, name, start=start)
         async for chunk in reading.chunks():
-            yield StreamItem(index=chunk.index, time=_when(chunk.time), value=self._chunk_value(chunk))
+            yield StreamItem(index=chunk.index, time=when(chunk.time), value=self._chunk_value(chunk))
         reader.reason = reading.reason
 
     def _chunk_value(self, chunk: Chunk) -> object:
@@ -488,20 +415,17 @@ class Engine:
 
     async def stream_info(self, run: RunId, name: str) -> StreamInfo | None:
         record = await self.store.stream(run, check_name(name))
-        return None if record is None else _stream(record)
+        return None if record is None else stream_info(record)
 
     async def list_streams(self, run: RunId) -> list[StreamInfo]:
-        return [_stream(record) for record in await self.store.streams(run)]
+        return [stream_info(record) for record in await self.store.streams(run)]
 
     # --- what handles ask (handles.Backend) --------------------------------------------------------------------------
 
     async def await_result(self, run: RunId, timeout: float | None, *, or_parked: bool = False) -> object:
         """The result of ``run`` once it has ended; with ``or_parked`` raise ``RunParked`` if it is stopped for a human."""
-        if timeout is None:
-            last = await self._last_event(run, or_parked=or_parked)
-        else:
-            async with asyncio.timeout(timeout):
-                last = await self._last_event(run, or_parked=or_parked)
+        async with asyncio.timeout(timeout):
+            last = await self._opened(self._ends).of(run, or_parked=or_parked)
         match last:
             case ev.RunCompleted(result=result):
                 return self.codec.decode(result)
@@ -513,32 +437,6 @@ class Engine:
                 value = outcomes.of_run(run, "cancelled", ev.NOTHING, self.codec)
         assert isinstance(value, outcomes.Raise), "a run that did not complete has an exception"
         raise value.error
-
-    async def _last_event(self, run: RunId, *, or_parked: bool) -> ev.Event:
-        """How ``run`` ended. Of a run in this engine's memory its worker tells, and nothing is read."""
-        notices, worker = self._notices, self._worker
-        assert notices is not None, "an open engine has notices"
-        while True:
-            changed = notices.wait(run)
-            try:
-                if worker is None or not worker.holds(run):
-                    record = await self.store.run(run)
-                    if record is None:
-                        raise RunNotFound(f"there is no run {run}")
-                    if or_parked and record.status is RunStatus.PARKED:
-                        raise RunParked(await self._park_report(record), run_id=run, reason=record.reason)
-                    if record.status.ended:
-                        return (await self.store.log(run, record.link, after=record.seq - 1))[-1].event
-                outcome = await changed
-            finally:
-                notices.leave(run, changed)
-            if outcome is not None:
-                return outcome
-
-    async def _park_report(self, record: RunRecord) -> str:
-        last = (await self.store.log(record.id, record.link, after=record.seq - 1))[-1].event
-        report = last.report if isinstance(last, ev.RunParked) else ""
-        return f"run {record.id} is parked: {record.reason}\n{report}".rstrip()
 
     async def request_cancel(self, run: RunId) -> bool:
         return await self._request(en.Message(kind="cancel", run=run))
@@ -568,7 +466,7 @@ class Engine:
             last = (await self.store.log(run, record.link, after=record.seq - 1))[-1].event
             unretrieved = getattr(last, "unretrieved", ())
         return msgspec.structs.replace(
-            _info(record), open_hooks=len(await self.store.hooks(run)), unretrieved=unretrieved
+            run_info(record), open_hooks=len(await self.store.hooks(run)), unretrieved=unretrieved
         )
 
     async def events(self, run: RunId, link: int | None, *, after: int = 0, limit: int | None = None) -> list[RunEvent]:
@@ -577,7 +475,7 @@ class Engine:
             raise RunNotFound(f"there is no run {run}")
         number = record.link if link is None else link
         log = await self.store.log(run, number, after=after, limit=limit)
-        return [_event(run, number, recorded) for recorded in log]
+        return [run_event(run, number, recorded) for recorded in log]
 
     async def await_end(self, run: RunId, timeout: float) -> None:
         """Wait until ``run`` has ended.
@@ -587,7 +485,7 @@ class Engine:
             TimeoutError: It has not ended in time.
         """
         async with asyncio.timeout(timeout):
-            await self._last_event(run, or_parked=False)
+            await self._opened(self._ends).of(run)
 
     async def check(self) -> None:
         """Whether requests can be served now.
@@ -635,78 +533,9 @@ class Guest:
         return self._engine.start_on(self._connection, workflow, args, kwargs)
 
 
-def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) -> Store:
-    """The store behind ``url``, not yet open.
-
-    Raises:
-        ConfigurationError: No store has this kind of url.
-    """
-    scheme, _, rest = url.partition("://")
-    if scheme == "sqlite":
-        from outlive.stores.sqlite import SQLiteStore
-
-        path = rest.removeprefix("/")
-        if not path:
-            raise ConfigurationError(
-                f"{url!r} names no file; write sqlite:///orders.db, or sqlite:////absolute/path.db"
-            )
-        return SQLiteStore(path, clock=clock, durability=durability)
-    if scheme == "memory":
-        from outlive.stores.memory import MemoryStore
-
-        return MemoryStore(clock=clock)
-    if is_postgres(url):
-        try:
-            from outlive.stores.postgres import PostgresStore
-        except ImportError as error:
-            raise ConfigurationError("PostgreSQL needs its driver: pip install 'outlive[postgres]'") from error
-        # with several machines one clock decides: the server's, unless a test has one of its own
-        return PostgresStore(url, clock=None if isinstance(clock, SystemClock) else clock)
-    # not the url itself: it may hold a password
-    raise ConfigurationError(f"no store for {scheme or 'this'}: urls; use sqlite:///path, postgresql://… or memory://")
-
-
-def _served(queues: Collection[str] | Mapping[str, int | None]) -> dict[str, Any]:
-    """The worker's options for what an engine was told to serve."""
-    limits: dict[str, int | None] = {}
-    if isinstance(queues, Mapping):
-        limits.update(cast("Mapping[str, int | None]", queues))
-    else:
-        limits.update(dict.fromkeys([queues] if isinstance(queues, str) else queues))
-    for name, most in limits.items():
-        check_queue(name)
-        if most is not None and whole(most, f"how many steps of {name} at once") < 1:
-            raise ValueError(f"{name}: {most} steps at once; give 1 or more, or leave the queue out")
-    return {
-        "queues": tuple(limits),
-        "queue_limits": {name: most for name, most in limits.items() if most is not None},
-    }
-
-
 def _usual_guard() -> GuardMode:
     """Under pytest what differs on replay should be found; in production the body should be fast."""
     return GuardMode.STRICT if "PYTEST_CURRENT_TEST" in os.environ else GuardMode.CHEAP
-
-
-def new_run_id() -> RunId:
-    """A fresh id; ids sort by the time of their making."""
-    return RunId(str(uuid7()))
-
-
-def _new_id(workflow: str, mark: str) -> RunId:
-    """A fresh id, sorted by time; in a step one that its next attempt finds again (R36)."""
-    about = step_metadata.get(None)
-    if about is None:
-        return new_run_id()
-    metadata = about()
-    counts: dict[str, int] | None = _starts_in_step.get(None)
-    if counts is None:
-        counts = {}
-        _starts_in_step.set(counts)
-    number = counts.get(metadata.step_id, 0)
-    counts[metadata.step_id] = number + 1
-    name = f"{metadata.step_id}\0{number}\0{workflow}\0{mark}"
-    return RunId("s" + hashlib.blake2b(name.encode(), digest_size=16).hexdigest())
 
 
 def _base_url(given: str) -> str:
@@ -719,107 +548,3 @@ def _base_url(given: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ConfigurationError(f"{given!r} can't be a base_url; write https://example.com, with a path if need be")
     return given.rstrip("/")
-
-
-def _stream(record: StreamRecord) -> StreamInfo:
-    return StreamInfo(
-        name=record.name,
-        length=record.length,
-        closed=record.closed,
-        first_at=_when(record.first_at),
-        last_at=_when(record.last_at),
-    )
-
-
-def _when(epoch: float) -> datetime:
-    return datetime.fromtimestamp(epoch, UTC)
-
-
-def _info(record: RunRecord) -> RunInfo:
-    return RunInfo(
-        id=record.id,
-        workflow=record.workflow,
-        status=record.status,
-        created_at=_when(record.created_at),
-        ended_at=_when(record.ended_at) if record.ended_at is not None else None,
-        link=record.link,
-        events=record.seq,
-        tags=record.tags,
-        parent_id=record.parent.run if record.parent is not None else None,
-        root_id=record.root,
-        wake_at=_when(record.wake_at) if record.wake_at is not None else None,
-        owner=record.owner,
-        reason=record.reason,
-        queue=record.queue,
-    )
-
-
-def _event(run: RunId, link: int, recorded: ev.Recorded) -> RunEvent:
-    data = cast("dict[str, Any]", msgspec.json.decode(ev.encode_event(recorded.event)))
-    for hidden in ("type", "ref", "seed"):
-        data.pop(hidden, None)
-    _mask_webhook(recorded.event, data)
-    data = cast("dict[str, Any]", masked(data))
-    return RunEvent(
-        run_id=run,
-        link=link,
-        seq=recorded.seq,
-        time=_when(recorded.time),
-        kind=ev.kind_of(recorded.event),
-        ref=recorded.event.ref,
-        worker=recorded.worker,
-        epoch=recorded.epoch,
-        data=data,
-    )
-
-
-def _mask_webhook(event: ev.Event, data: dict[str, Any]) -> None:
-    """The secrets of a webhook, and what proves to it who its callers are."""
-    if isinstance(event, ev.HookCreated) and event.webhook is not None and event.webhook.secrets:
-        data["webhook"]["secrets"] = ["<secret>"] * len(event.webhook.secrets)
-    if isinstance(event, ev.HookReceived | ev.HookDiscarded) and event.payload.request is not None:
-        data["payload"]["request"]["headers"] = [
-            [name, "<secret>" if name in SECRET_HEADERS else value] for name, value in event.payload.request.headers
-        ]
-
-
-def _teach(registry: Registry) -> None:
-    """Make handles, and references to steps and workflows, values that can be carried."""
-    types = registry.types
-    if types.lookup("outlive:run") is None:
-        types.register(Run, name="outlive:run", encode=_run_id, decode=Run)
-        types.register(HookHandle, name="outlive:hook-handle", encode=_token, decode=HookHandle, secret=True)
-        types.register(Hook, name="outlive:hook", encode=_token, decode=HookHandle, secret=True)
-        types.register(WebhookUrl, name="outlive:webhook-url", encode=str.__str__, decode=WebhookUrl, secret=True)
-        types.register(
-            WebhookRequest,
-            name="outlive:webhook-request",
-            encode=WebhookRequest.packed,
-            decode=WebhookRequest.unpacked,
-            secret=True,
-        )
-        types.register(Webhook, name="outlive:webhook", encode=_token, decode=HookHandle, secret=True)
-        types.register(Writable, name="outlive:writable", encode=_writable, decode=lambda packed: Writable(*packed))
-        types.register(Readable, name="outlive:readable", encode=_readable, decode=lambda packed: Readable(*packed))
-        types.register(Step, name="outlive:step", encode=_name, decode=registry.step)
-        types.register(Workflow, name="outlive:workflow", encode=_name, decode=registry.workflow)
-
-
-def _run_id(run: Run[Any]) -> str:
-    return run.id
-
-
-def _name(code: Step[..., Any] | Workflow[..., Any]) -> str:
-    return code.name
-
-
-def _writable(stream: Writable) -> list[str]:
-    return [stream.run_id, stream.name]
-
-
-def _readable(stream: Readable) -> list[str | int]:
-    return [stream.run_id, stream.name, stream.start]
-
-
-def _token(hook: Hook[Any] | HookHandle[Any]) -> str:
-    return hook.token

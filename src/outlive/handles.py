@@ -5,76 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextvars import ContextVar
-from datetime import datetime
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
-
-from msgspec import Struct
 
 from outlive._core import others
 from outlive._core.context import current
 from outlive._core.hooks import Hook, create_hook
 from outlive._core.streams import check_name
 from outlive.errors import ConfigurationError, NonDeterminismError
+from outlive.infos import RunEvent, RunInfo
 from outlive.model.events import Payload
 from outlive.model.ids import RunId
 from outlive.model.records import RunStatus
-from outlive.model.steps import DEFAULT_QUEUE
 from outlive.readers import Readable, StreamInfo, StreamItem
 
 R = TypeVar("R")
 T = TypeVar("T")
-
-
-class RunEvent(Struct, frozen=True, kw_only=True):
-    """An event as shown to people and programs; secrets are left out."""
-
-    run_id: RunId
-    link: int
-    seq: int
-    time: datetime
-    kind: str
-    ref: int
-    worker: str
-    epoch: int
-    data: dict[str, Any]
-
-
-class RunInfo(Struct, frozen=True, kw_only=True):
-    """What is known of a run, at one moment."""
-
-    id: RunId
-    workflow: str
-    status: RunStatus
-    created_at: datetime
-    ended_at: datetime | None
-    link: int
-    events: int
-    """In the log of the newest link."""
-    tags: tuple[str, ...]
-    parent_id: RunId | None
-    root_id: RunId
-    wake_at: datetime | None
-    """When it goes on by itself, if nobody has it in memory."""
-    owner: str | None
-    """The worker that has it in memory."""
-    reason: str
-    """Why it is parked or was terminated."""
-    queue: str = DEFAULT_QUEUE
-    """Only workers that serve it take the run."""
-    open_hooks: int = 0
-    unretrieved: tuple[str, ...] = ()
-    """Exceptions of tasks that nobody awaited."""
-
-
-class HookInfo(Struct, frozen=True, kw_only=True):
-    """An open hook, seen from outside."""
-
-    run_id: RunId
-    ref: int
-    created_at: datetime
-    pending: int
-    """Payloads accepted and not yet taken in by the run."""
-    type_name: str
 
 
 class Backend(Protocol):

@@ -10,7 +10,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 from outlive._core.authoring import Workflow
 from outlive._core.context import current
 from outlive._core.others import start_child
-from outlive.engine import Engine, new_run_id
+from outlive._runtime.run_ids import new_run_id
+from outlive.engine import Engine
 from outlive.errors import ConfigurationError
 from outlive.handles import Run, backend
 from outlive.model.records import RunStatus

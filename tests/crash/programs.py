@@ -1027,10 +1027,10 @@ async def call(client: Client, run_id: str, token: str, text: str, *, manual: bo
     reply = Reply("manual", limit=3_600) if manual else Reply()
 
     async def ask(engine: Engine) -> Answer | str | None:
-        outcome = await engine.accept_request(token, payload, key=f"key-{text}", reply=reply)
+        outcome = await engine.requests.accept(token, payload, key=f"key-{text}", reply=reply)
         if not isinstance(outcome, Accepted):
             return outcome.reason
-        return await engine.await_answer(outcome.run, head.id) if manual else "accepted"
+        return await engine.requests.answer(outcome.run, head.id) if manual else "accepted"
 
     return await client.ask(ask)
 

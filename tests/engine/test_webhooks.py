@@ -119,7 +119,7 @@ def request_of(number: int = 1, body: bytes = b'{"a": 1}', *, manual: bool = Fal
 
 async def send(engine: Engine, url: str, payload: Payload, *, key: str = "", reply: Reply | None = None) -> object:
     token = url.rpartition("/")[2]
-    return await engine.accept_request(token, payload, key=key, reply=reply or Reply())
+    return await engine.requests.accept(token, payload, key=key, reply=reply or Reply())
 
 
 async def test_a_request_reaches_the_body_whole(engine: Engine) -> None:
@@ -164,13 +164,13 @@ async def test_a_request_before_the_await_is_kept_and_three_come_in_order(engine
 
 async def test_r18_a_token_that_never_was_is_not_found(engine: Engine) -> None:
     assert await send(engine, "http://x/nonsense", request_of()) == Refused("not_found")
-    assert await engine.webhook("nonsense") is None
+    assert await engine.requests.webhook("nonsense") is None
 
 
 async def test_the_first_answer_counts(engine: Engine) -> None:
     run = await engine.start(asks_and_answers)
     url = await url_of(engine)
-    settings = await engine.webhook(url.rpartition("/")[2])
+    settings = await engine.requests.webhook(url.rpartition("/")[2])
     assert settings is not None
     assert settings.reply == Reply("manual")
     assert settings.secrets == (SECRET,)
@@ -178,7 +178,7 @@ async def test_the_first_answer_counts(engine: Engine) -> None:
     accepted = await send(engine, url, request_of(manual=True), reply=settings.reply)
     assert isinstance(accepted, Accepted)
     text = (("content-type", "text/plain; charset=utf-8"),)
-    assert await engine.await_answer(accepted.run, "request-1") == Answer(202, text, b"yes")
+    assert await engine.requests.answer(accepted.run, "request-1") == Answer(202, text, b"yes")
     assert await run.result() == [True, True, False]
 
 
@@ -187,7 +187,7 @@ async def test_a_step_answers_and_its_next_attempt_gives_the_same_answer(engine:
     url = await url_of(engine)
     accepted = await send(engine, url, request_of(manual=True), reply=Reply("manual"))
     assert isinstance(accepted, Accepted)
-    answered = await engine.await_answer(accepted.run, "request-1")
+    answered = await engine.requests.answer(accepted.run, "request-1")
     assert answered is not None
     assert answered.body == b'{"id":"request-1"}'
     assert await run.result() is True
@@ -199,7 +199,7 @@ async def test_r18_whoever_still_waits_as_it_ends_gets_no_answer(engine: Engine,
     url = await url_of(engine)
     accepted = await send(engine, url, request_of(manual=True), reply=Reply("manual"))
     assert isinstance(accepted, Accepted)
-    waiting = asyncio.ensure_future(engine.await_answer(accepted.run, "request-1"))
+    waiting = asyncio.ensure_future(engine.requests.answer(accepted.run, "request-1"))
     await asyncio.sleep(1)
     assert not waiting.done()
     match end:
@@ -258,7 +258,7 @@ async def test_another_worker_answers_too(make_engine: MakeEngine) -> None:
         url = await url_of(back)
         accepted = await send(front, url, request_of(manual=True), reply=Reply("manual"))
         assert isinstance(accepted, Accepted)
-        answer = await front.await_answer(accepted.run, "request-1")
+        answer = await front.requests.answer(accepted.run, "request-1")
         assert answer is not None
         assert answer.body == b"yes"
 

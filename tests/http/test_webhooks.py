@@ -75,7 +75,7 @@ async def test_a_hook_is_no_webhook_however_well_its_token_is_guessed(front: Fro
     client = front.client()
     assert (await client.post(WEBHOOK + "guess-me")).status_code == 404
     assert (await client.post(WEBHOOK + token)).status_code == 404
-    assert await front.engine.webhook("guess-me") is None
+    assert await front.engine.requests.webhook("guess-me") is None
     await run.terminate()
 
 
@@ -200,7 +200,7 @@ async def test_what_can_not_be_taken_is_told(front: Front) -> None:
 
 
 async def test_too_many_that_wait_are_sent_away(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outlive.engine.MOST_REQUESTS", 2)
+    monkeypatch.setattr("outlive._runtime.requests.MOST_REQUESTS", 2)
     async with fronted(Engine(front.engine.url, worker=False)) as idle:
         run = await front.engine.start(flows.late)
         path = await opened(front, run)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any, cast
 
 from msgspec import Struct, field
+
+from outlive._core.authoring import check_queue, whole
 
 
 def _replays_always() -> bool:
@@ -42,3 +45,24 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     block_limit: float = 30.0
     replay_always: bool = field(default_factory=_replays_always)
     """Test mode: replay the log at every event; also ``OUTLIVE_REPLAY_ALWAYS=1``."""
+
+
+def served(queues: Collection[str] | Mapping[str, int | None]) -> dict[str, Any]:
+    """The options for what an engine was told to serve.
+
+    Raises:
+        ValueError: A queue can't have this name, or a number is none that can be a limit.
+    """
+    limits: dict[str, int | None] = {}
+    if isinstance(queues, Mapping):
+        limits.update(cast("Mapping[str, int | None]", queues))
+    else:
+        limits.update(dict.fromkeys([queues] if isinstance(queues, str) else queues))
+    for name, most in limits.items():
+        check_queue(name)
+        if most is not None and whole(most, f"how many steps of {name} at once") < 1:
+            raise ValueError(f"{name}: {most} steps at once; give 1 or more, or leave the queue out")
+    return {
+        "queues": tuple(limits),
+        "queue_limits": {name: most for name, most in limits.items() if most is not None},
+    }

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from outlive._runtime.location import default_url, find_url
 from outlive.cli.exits import Complaint
-from outlive.engine import Engine, SystemClock, open_store
+from outlive.engine import Engine
 from outlive.errors import RunNotFound
 from outlive.model.ids import RunId
 from outlive.model.records import RunRecord
+from outlive.stores.opening import SystemClock, open_store
 
 
 def existing_url(url: str | None) -> str:

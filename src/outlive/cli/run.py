@@ -14,13 +14,13 @@ import msgspec
 from cyclopts import Parameter
 from msgspec import Struct
 
+from outlive._runtime.run_ids import new_run_id
 from outlive.cli import exits
 from outlive.cli.arguments import read_arguments
 from outlive.cli.modules import load_workflow
 from outlive.cli.opening import under_hash_seed, working_url
 from outlive.cli.options import AsJson, Url
 from outlive.cli.output import print_json
-from outlive.engine import new_run_id
 from outlive.errors import RunCancelled, RunConflict, RunFailed, RunParked, RunTerminated
 from outlive.scripts import run_to_end
 from outlive.stores.urls import shown

@@ -13,7 +13,8 @@ from outlive.cli import exits
 from outlive.cli.opening import client, record_of
 from outlive.cli.options import AsJson, Url
 from outlive.cli.output import cut, from_now, iso, length, line, on_terminal, print_json, styled, table
-from outlive.handles import Run, RunInfo
+from outlive.handles import Run
+from outlive.infos import RunInfo
 from outlive.model.records import RunStatus
 
 

@@ -27,7 +27,7 @@ from outlive.cli.output import (
     to_json,
 )
 from outlive.cli.timeline import Entry, tell
-from outlive.handles import RunEvent, RunInfo
+from outlive.infos import RunEvent, RunInfo
 from outlive.views import hide, secrets_of, view
 
 if TYPE_CHECKING:

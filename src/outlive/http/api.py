@@ -17,10 +17,10 @@ from outlive._core.authoring import Workflow
 from outlive._core.seeds import hash_token
 from outlive.engine import Engine
 from outlive.errors import HookNotFound, RunNotFound
-from outlive.handles import RunEvent, RunInfo
 from outlive.http import models as m
 from outlive.http.auth import Role, authorize, declared, needs
 from outlive.http.problems import Problem
+from outlive.infos import RunEvent, RunInfo
 from outlive.model import events as ev
 from outlive.model.events import Payload
 from outlive.model.ids import RunId

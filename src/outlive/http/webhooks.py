@@ -44,7 +44,7 @@ async def webhook(request: Request) -> Response:
         raise Problem(415, "send the body as it is, not compressed")
     body = await request.body()
     key = _key(token, request)
-    settings = await engine.webhook(token)
+    settings = await engine.requests.webhook(token)
     if settings is not None:
         await _verify(engine, settings, request, body)
     reply = Reply() if settings is None else settings.reply
@@ -56,7 +56,7 @@ async def webhook(request: Request) -> Response:
         manual=reply.mode == "manual",
     )
     payload = Payload.of(request.headers.get("content-type", "application/octet-stream"), body, head)
-    outcome = await engine.accept_request(token, payload, key=key, reply=reply)
+    outcome = await engine.requests.accept(token, payload, key=key, reply=reply)
     match outcome:
         case Accepted(run=run, repeated=repeated, reply=before):
             return await _answer(engine, run, head.id, decode_reply(before) if repeated and before else reply)
@@ -109,7 +109,7 @@ async def _answer(engine: Engine, run: RunId, request: str, reply: Reply) -> Res
         return JSONResponse({"status": "accepted"}, 202)
     try:
         async with asyncio.timeout(reply.limit):
-            answer = await engine.await_answer(run, request)
+            answer = await engine.requests.answer(run, request)
     except TimeoutError:
         raise Problem(504, "the workflow did not answer in time; it has the request all the same") from None
     if answer is None:

@@ -1,0 +1,48 @@
+"""From a url to the store behind it, whose driver is imported only then."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from outlive.errors import ConfigurationError
+from outlive.stores.protocol import Clock, Store
+from outlive.stores.urls import is_postgres
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+
+def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) -> Store:
+    """The store behind ``url``, not yet open.
+
+    Raises:
+        ConfigurationError: No store has this kind of url.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite":
+        from outlive.stores.sqlite import SQLiteStore
+
+        path = rest.removeprefix("/")
+        if not path:
+            raise ConfigurationError(
+                f"{url!r} names no file; write sqlite:///orders.db, or sqlite:////absolute/path.db"
+            )
+        return SQLiteStore(path, clock=clock, durability=durability)
+    if scheme == "memory":
+        from outlive.stores.memory import MemoryStore
+
+        return MemoryStore(clock=clock)
+    if is_postgres(url):
+        try:
+            from outlive.stores.postgres import PostgresStore
+        except ImportError as error:
+            raise ConfigurationError("PostgreSQL needs its driver: pip install 'outlive[postgres]'") from error
+        # with several machines one clock decides: the server's, unless a test has one of its own
+        return PostgresStore(url, clock=None if isinstance(clock, SystemClock) else clock)
+    # not the url itself: it may hold a password
+    raise ConfigurationError(f"no store for {scheme or 'this'}: urls; use sqlite:///path, postgresql://… or memory://")
