@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from outlive import Engine, FatalError, workflow
@@ -253,8 +254,8 @@ async def test_what_is_no_url_is_refused_at_once(url: str) -> None:
 
 
 async def test_no_secret_is_told(engine: Engine, server: Script, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, logger="outlive")
-    server.says(400, body=b"no")
+    caplog.set_level(logging.DEBUG)
+    server.says(400, 200, body=b"no")
     host = server.url.removeprefix("http://")
     run = await engine.start(posts, f"http://user:{SECRET}@{host}/path?token={SECRET}")
     with pytest.raises(Exception, match=r"POST http://127.0.0.1:[0-9]+/path: 400") as caught:
@@ -263,6 +264,10 @@ async def test_no_secret_is_told(engine: Engine, server: Script, caplog: pytest.
     failed = [event for event in await run.events() if event.kind == "step_failed"]
     assert SECRET not in str(failed[0].data["error"])
     assert SECRET not in caplog.text
+
+    async with httpx2.AsyncClient() as client:
+        await client.post(f"{server.url}/by-the-user", content=b"x")
+    assert "/by-the-user" in caplog.text, "what the user's own calls log is theirs to decide"
 
 
 async def test_a_call_that_was_answered_is_not_made_again(tmp_path: Path, server: Script) -> None:

@@ -7,7 +7,9 @@ once: whatever changes something on the other side carries an ``Idempotency-Key`
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -33,6 +35,15 @@ _AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NEVER: Final = frozenset({501, 505})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _EXCERPT: Final = 200
+_ours: Final = ContextVar("outlive_fetch", default=False)
+
+
+def _of_others(_: logging.LogRecord) -> bool:
+    """httpx2 says each request's whole URL at level INFO; what is secret in ours must not reach a log."""
+    return not _ours.get()
+
+
+logging.getLogger("httpx2").addFilter(_of_others)
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,7 @@ async def fetch(
         sent.setdefault("content-type", "application/json")
     if method not in _SAFE and not any(name.lower() == "idempotency-key" for name in sent):
         sent["idempotency-key"] = _key()
+    quiet = _ours.set(True)
     try:
         async with (
             httpx2.AsyncClient(timeout=timeout, follow_redirects=False) as client,
@@ -144,6 +156,8 @@ async def fetch(
         httpx2.HTTPError
     ) as error:  # no connection, no answer in time, an answer that broke off: its text may quote the URL
         raise FetchError(f"{where}: {type(error).__name__}") from None
+    finally:
+        _ours.reset(quiet)
     response = FetchResponse(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, body)
     _judge(response, where, raise_for_status=raise_for_status)
     return response
