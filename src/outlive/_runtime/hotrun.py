@@ -22,6 +22,7 @@ from outlive._runtime.ahead import Ahead
 from outlive._runtime.attempts import Attempt
 from outlive._runtime.lease import Lease
 from outlive._runtime.leaving import Leaving
+from outlive._runtime.outbox import Held, Outbox, size_of
 from outlive._runtime.owner import Owner
 from outlive._runtime.steps import Steps
 from outlive._runtime.streaming import Streams
@@ -39,8 +40,6 @@ from outlive.stores.protocol import Fence
 
 log: Final = logging.getLogger("outlive.worker")
 
-MAX_PROPOSALS: Final = 1_000
-"""Events of one run in one commit."""
 BLOCKED_REPORT: Final = (
     "the body kept its worker's loop past the block limit without awaiting; put blocking or heavy work into a step. "
     "After mending it: outlive wake RUN"
@@ -59,20 +58,6 @@ _REGISTRATIONS: Final = frozenset(
 )
 """What must be durable before anything else of its activation acts (rule 5)."""
 
-_FACTS: Final = frozenset(
-    {
-        ev.StepStarted,
-        ev.StepCompleted,
-        ev.StepFailed,
-        ev.StepRetrying,
-        ev.StepCancelled,
-        ev.WaitCreated,
-        ev.WaitCompleted,
-    }
-)
-"""Proposals that were found, not asked for by the body."""
-_STAYS: Final = _FACTS | {ev.Marker}
-
 _NO_OPEN: Final[dict[int, Open]] = {}
 
 
@@ -80,26 +65,17 @@ class HotRun:
     """One owned run. Everything here happens in callbacks of the worker's loop, one at a time."""
 
     __slots__ = (
-        "_ack",
         "_ahead",
         "_alarms",
-        "_cancel_tasks",
         "_ending",
-        "_held",
-        "_held_in_flight",
-        "_in_flight",
         "_journal",
         "_leaving",
+        "_outbox",
         "_parking",
-        "_proposals",
-        "_release",
         "_steps",
         "_streams",
         "_suspect",
-        "_take",
-        "_unwatch",
         "_waits",
-        "_watch",
         "_watchdog",
         "activity",
         "closed",
@@ -162,18 +138,9 @@ class HotRun:
         self._steps = Steps(self, careful=careful)
         self._streams: Streams | None = None
         self._suspect = careful
-        self._proposals: list[en.Proposal] = []
-        self._watch: list[en.Watch] = []
-        self._unwatch: list[int] = []
-        self._ack: list[int] = []
-        self._cancel_tasks: list[int] = []
-        self._held: list[CallStep | cmd.EmitLog] = []
-        self._held_in_flight: list[CallStep | cmd.EmitLog] = []
-        self._in_flight: en.RunCommit | None = None
+        self._outbox = Outbox(self)
         self._ahead: Ahead | None = None
         """What the body has done on the event that is proposed, or in flight."""
-        self._take = False
-        self._release = False
         self._alarms: set[Alarm] = set()
         self._leaving = Leaving(self)
         self.activity: int = 0
@@ -200,23 +167,16 @@ class HotRun:
             assert machine.outcome is not None, "a body that ended has an outcome"
             self._end(machine.outcome)
         self._steps.resume_endings()
-        if self._proposals:
+        if self._outbox.proposals:
             self.touch()
         else:
-            self._release_held()  # nothing is left to wait for
+            self._begin(self._outbox.unhold())
 
     def suspend(self) -> None:
-        """The machine is to be rebuilt from the log. Facts that were found stay; what the body asked for, it will ask for again.
-
-        But for what it does not do again on replay: a marker, which is an answer that it has got (R38), and log lines.
-        """
+        """The machine is to be rebuilt from the log. Facts that were found stay."""
         self._forget_machine()
         self._ahead = None
-        self._proposals = [proposal for proposal in self._proposals if type(proposal) in _STAYS]
-        self._held = [command for command in self._held if isinstance(command, cmd.EmitLog)]
-        self._watch.clear()
-        self._unwatch.clear()
-        self._cancel_tasks.clear()
+        self._outbox.keep_facts()
         self._steps.unschedule()
 
     def _resume(self, ref: int, item: Open, *, takeover: bool) -> None:
@@ -245,7 +205,7 @@ class HotRun:
     def markers(self) -> frozenset[str]:
         """What ``patched()`` has answered with True, in the log or on its way there."""
         recorded = {item.event.id for item in self.log if type(item.event) is ev.Marker}
-        return frozenset(recorded | {proposal.id for proposal in self._proposals if type(proposal) is ev.Marker})
+        return frozenset(recorded | {proposal.id for proposal in self._outbox.proposals if type(proposal) is ev.Marker})
 
     @property
     def suspected(self) -> bool:
@@ -255,7 +215,7 @@ class HotRun:
     @property
     def in_flight(self) -> bool:
         """A commit of it is on its way."""
-        return self._in_flight is not None
+        return self._outbox.in_flight is not None
 
     def next_due_of(self, ref: int) -> float | None:
         """When the wait of ``ref`` is over, if it is one."""
@@ -274,12 +234,13 @@ class HotRun:
     # --- what the body asks for --------------------------------------------------------------------------------------
 
     def _perform(self, commands: list[Command]) -> None:
-        holding = bool(self._held) or not _REGISTRATIONS.isdisjoint(map(type, commands))
+        outbox = self._outbox
+        holding = bool(outbox.held) or not _REGISTRATIONS.isdisjoint(map(type, commands))
         for command in commands:
             match command:
                 case CallStep() | cmd.EmitLog():
                     if holding:
-                        self._held.append(command)
+                        outbox.held.append(command)
                     else:
                         self._let_go(command)
                 case cmd.CancelStep(ref=ref):
@@ -289,10 +250,10 @@ class HotRun:
                 case cmd.CancelWait(ref=ref):
                     self._waits.cancel(ref)
                 case cmd.WatchRun(ref=ref, run_id=target):
-                    self._watch.append(en.Watch(ref, target))
+                    outbox.watch.append(en.Watch(ref, target))
                     self.touch()
                 case cmd.UnwatchRun(ref=ref):
-                    self._unwatch.append(ref)
+                    outbox.unwatch.append(ref)
                     self.touch()
                 case cmd.EndRun(outcome=outcome):
                     self._end(outcome)
@@ -314,7 +275,7 @@ class HotRun:
             case cmd.OpenHook():
                 self.propose(_hook_created(command))
             case cmd.DisposeHook(ref=ref):
-                self._take = True
+                self.take_inbox()
                 self.propose(ev.HookDisposed(ref=ref))
             case cmd.StartChild(ref=ref):
                 self.propose(en.SpawnRun(ref, self.owner.new_run(command, self)))
@@ -331,12 +292,12 @@ class HotRun:
             case _:
                 assert_never(command)
 
-    def _release_held(self) -> None:
-        held, self._held = self._held, []
+    def _begin(self, held: list[Held]) -> None:
+        """What was held back for has become durable."""
         for command in held:
             self._let_go(command)
 
-    def _let_go(self, command: CallStep | cmd.EmitLog) -> None:
+    def _let_go(self, command: Held) -> None:
         if isinstance(command, cmd.EmitLog):
             emit(command.record)
         else:
@@ -346,11 +307,11 @@ class HotRun:
         """The body is done (R5): steps that lost a race are recorded as they are, everything else is freed by the last event."""
         left = self._steps.close_all()
         self.closed.update(event.ref for event in left)
-        self._proposals.extend(left)
+        self._outbox.proposals.extend(left)
         self._waits.clear()
-        self._watch.clear()
+        self._outbox.watch.clear()
         self._ending = outcome
-        self._take = True
+        self.take_inbox()
         self.propose(outcome)
 
     # --- what is found -----------------------------------------------------------------------------------------------
@@ -358,28 +319,28 @@ class HotRun:
     def knock(self) -> None:
         """There may be messages in the inbox."""
         if not self.dropped and not self._parking:
-            self._take = True
+            self.take_inbox()
             self.touch()
 
     def take_inbox(self) -> None:
         """The next commit takes in what others have sent."""
-        self._take = True
+        self._outbox.take = True
 
     def propose(self, proposal: en.Proposal) -> None:
         """Append this to the log, soon."""
-        self._proposals.append(proposal)
+        self._outbox.proposals.append(proposal)
         self.touch()
 
     def propose_end(self, event: ev.Event) -> None:
         """Append the one event that ends its ref (R3)."""
         self.closed.add(event.ref)
-        self._proposals.append(event)
+        self._outbox.proposals.append(event)
         self.touch()
 
     def cancel_task(self, ref: int) -> None:
         """A step in a queue should end: at once if nobody has begun it, else its worker is told."""
-        self._cancel_tasks.append(ref)
-        self._take = True  # it may have ended
+        self._outbox.cancel_tasks.append(ref)
+        self.take_inbox()  # it may have ended
         self.touch()
 
     def at(self, when: float, callback: Callable[[], None]) -> Alarm:
@@ -436,46 +397,30 @@ class HotRun:
     def collect(self) -> tuple[en.RunCommit, int] | None:
         if self.dropped or self.rebuilding:
             return None
-        release = self._release and self.quiet
+        outbox = self._outbox
+        release = outbox.release and self.quiet
         if self.listening:
             self._record_riders(release=release)
             if self._ahead is None and self._may_go_ahead():
                 self._go_ahead()
                 if self.rebuilding:
                     return None
-        special = self._take or release or self.streaming or bool(self._watch or self._unwatch or self._ack)
-        if not (self._proposals or special):
-            return None
-        proposals = tuple(self._proposals[:MAX_PROPOSALS])
-        del self._proposals[: len(proposals)]
-        ending = proposals[-1] if proposals else None
-        if special or isinstance(ending, ev.RunContinued):
-            commit = self._special_commit(proposals, ending, release=release)
-        else:
-            commit = en.RunCommit(
-                run=self.run,
-                link=self.link,
-                epoch=self.epoch,
-                seq=self.seq,
-                proposals=proposals,
-                time=None if self._ahead is None else self._ahead.time,
-            )
-        if not self._proposals and self._held:
-            self._held_in_flight, self._held = self._held, []
-        self._in_flight = commit
-        return commit, _size(proposals)
+        if self._parking:
+            outbox.take = False
+        time = None if self._ahead is None else self._ahead.time
+        commit = outbox.collect(release=release, judge=self._judge, time=time)
+        return None if commit is None else (commit, size_of(commit.proposals))
 
     def _may_go_ahead(self) -> bool:
         return (
             self.machine is not None
-            and ahead.may_go(self.machine, self._proposals)
-            and self._in_flight is None
-            and not (self._take or self._release or self._held or self._held_in_flight)
+            and ahead.may_go(self.machine, self._outbox.proposals)
+            and self._outbox.may_go_ahead
             and self.owner.goes_ahead
         )
 
     def _go_ahead(self) -> None:
-        event = self._proposals[0]
+        event = self._outbox.proposals[0]
         assert self.machine is not None and isinstance(event, (ev.StepCompleted, ev.StepFailed)), (
             "nothing to go ahead on"
         )
@@ -483,44 +428,18 @@ class HotRun:
         gone = self._ahead = ahead.go(self, self.machine, event, seq=self.seq + 1, time=time)
         if gone is not None and gone.outcome is not None:
             self._ending = gone.outcome
-            self._take = True
-            self._proposals.append(gone.outcome)
+            self.take_inbox()
+            self._outbox.proposals.append(gone.outcome)
 
     def _record_riders(self, *, release: bool) -> None:
         """What nobody waits for rides in a commit that leaves anyway (R10, R16)."""
         if self._waits.unrecorded:
-            waking = any(type(proposal) in ev.ACTIVATIONS for proposal in self._proposals)
+            waking = any(type(proposal) in ev.ACTIVATIONS for proposal in self._outbox.proposals)
             riders = self._steps.to_record()
-            self._proposals.extend(riders)
-            self._proposals.extend(self._waits.to_record(everything=release, waking=waking))
+            self._outbox.proposals.extend(riders)
+            self._outbox.proposals.extend(self._waits.to_record(everything=release, waking=waking))
         elif self._steps.unrecorded:
-            self._proposals.extend(self._steps.to_record())
-
-    def _special_commit(
-        self, proposals: tuple[en.Proposal, ...], ending: en.Proposal | None, *, release: bool
-    ) -> en.RunCommit:
-        """One that does more than append."""
-        commit = en.RunCommit(
-            run=self.run,
-            link=self.link,
-            epoch=self.epoch,
-            seq=self.seq,
-            proposals=proposals,
-            watch=tuple(self._watch),
-            unwatch=tuple(self._unwatch),
-            take=self._take and not self._parking,
-            judge=self._judge if self._take else None,
-            ack=tuple(self._ack),
-            cancel_tasks=tuple(self._cancel_tasks),
-            streams=self.streams.take() if self.streaming else (),
-            release=release and not self._proposals,
-            undelivered=self._undelivered() if isinstance(ending, ev.RunContinued) else (),
-            next_link=self.owner.next_link(self, ending) if isinstance(ending, ev.RunContinued) else None,
-            time=None if self._ahead is None else self._ahead.time,
-        )
-        self._watch, self._unwatch, self._ack, self._cancel_tasks = [], [], [], []
-        self._take = self._release = False
-        return commit
+            self._outbox.proposals.extend(self._steps.to_record())
 
     def _judge(self, ref: int, payload: ev.Payload) -> str:
         """Why ``payload`` does not fit the hook ``ref``, by the code that runs now (R20). On the store's thread."""
@@ -528,29 +447,17 @@ class HotRun:
         hook = None if item is None else item.target
         return cast("Hook[object]", hook).refusal(payload) if isinstance(hook, Hook) else ""
 
-    def _undelivered(self) -> tuple[tuple[TokenHash, ev.HookReceived], ...]:
+    def undelivered(self) -> tuple[tuple[TokenHash, ev.HookReceived], ...]:
+        """Payloads in the log that the body has not received: they go on with the chain (R8)."""
         return self.machine.undelivered() if self.machine is not None else ()
 
     def put_back(self) -> None:
-        commit, self._in_flight = self._in_flight, None
-        assert commit is not None, "a commit was put back that nobody collected"
-        self._proposals[:0] = commit.proposals
-        self._watch[:0] = commit.watch
-        self._unwatch[:0] = commit.unwatch
-        self._ack[:0] = commit.ack
-        self._cancel_tasks[:0] = commit.cancel_tasks
-        if commit.streams:
-            self.streams.put_back(commit.streams)
-        self._take = self._take or commit.take
-        self._release = self._release or commit.release
-        self._held[:0] = self._held_in_flight
-        self._held_in_flight = []
+        self._outbox.put_back()
 
     def settled(self, outcome: en.Outcome) -> None:
-        commit, self._in_flight = self._in_flight, None
+        commit = self._outbox.settled()
         if self.dropped:
             return
-        assert commit is not None, "an outcome without a commit"
         match outcome:
             case en.Committed():
                 self._committed(commit, outcome)
@@ -599,10 +506,7 @@ class HotRun:
         elif last in ev.TERMINAL:
             self._finished(outcome)
         else:
-            if self._held_in_flight:
-                held, self._held_in_flight = self._held_in_flight, []
-                for command in held:
-                    self._let_go(command)
+            self._begin(self._outbox.freed())
             if gone is not None:
                 assert type(events[0].event) in ev.ACTIVATIONS, "the body went ahead on the first event of its commit"
                 self._note(events[0].event)
@@ -612,7 +516,7 @@ class HotRun:
             self.apply(events)
             if outcome.waking and self.listening:
                 self._waits.wake()
-                self._ack.extend(outcome.waking)
+                self._outbox.ack.extend(outcome.waking)
                 self.touch()
             self.consider_leaving()
 
@@ -640,7 +544,7 @@ class HotRun:
             except Blocked:
                 self.park_blocked()
                 return
-        if self._proposals:
+        if self._outbox.proposals:
             self.touch()
 
     def _show(self, machine: Machine, recorded: ev.Recorded) -> None:
@@ -690,19 +594,7 @@ class HotRun:
     @property
     def quiet(self) -> bool:
         """Nothing in flight, only waits, hooks and other runs ahead: a crash would lose nothing, nor does eviction."""
-        return not (
-            self._steps.in_flight
-            or self._held
-            or self._held_in_flight
-            or self._take
-            or self._watch
-            or self._unwatch
-            or self._ack
-            or self._cancel_tasks
-            or self.streaming
-            or not self.listening
-            or any(type(proposal) not in (ev.WaitCreated, ev.WaitCancelled) for proposal in self._proposals)
-        )
+        return not (self._steps.in_flight or self._outbox.waiting or self.streaming or not self.listening)
 
     def consider_leaving(self) -> None:
         """Leave memory after the linger, unless something happens meanwhile, or soon will."""
@@ -710,7 +602,7 @@ class HotRun:
 
     def leave(self) -> None:
         """Give up the claim with the next commit."""
-        self._release = True
+        self._outbox.release = True
         self._journal.touch(self)
 
     def park_blocked(self) -> None:
@@ -726,13 +618,8 @@ class HotRun:
         self._steps.cancel_all()
         self._forget_streams()
         self._forget_machine()
-        self._proposals.clear()
+        self._outbox.clear()
         self._waits.clear()
-        self._held.clear()
-        self._watch.clear()
-        self._unwatch.clear()
-        self._ack.clear()
-        self._cancel_tasks.clear()
         fingerprint = self.owner.fingerprint()
         self.propose(ev.RunParked(reason=reason, report=report, fingerprint=fingerprint, python=python))
 
@@ -768,16 +655,3 @@ def _hook_created(command: cmd.OpenHook) -> ev.HookCreated:
         metadata=command.metadata,
         webhook=command.webhook,
     )
-
-
-def _size(proposals: Sequence[en.Proposal]) -> int:
-    """About how many bytes they are."""
-    size = 200 * len(proposals)
-    for proposal in proposals:
-        if type(proposal) is ev.StepScheduled:
-            size += len(memoryview(proposal.input))
-        elif type(proposal) is ev.StepCompleted:
-            size += len(memoryview(proposal.input)) + len(memoryview(proposal.result))
-        elif type(proposal) is ev.StepFailed:
-            size += len(memoryview(proposal.input)) + len(memoryview(proposal.error))
-    return size
