@@ -395,6 +395,30 @@ async def test_r31_a_step_that_kills_its_worker_beside_others_is_found_and_costs
     assert "times a worker died while only" in killer and "kills" in killer
 
 
+async def test_r31_a_step_that_kills_is_found_though_a_run_has_a_long_step_of_its_own(workers: MakeEngine) -> None:
+    """That run has done nothing either since its worker died, so neither is charged while they are taken together."""
+    async with workers(worker=False) as client:
+        await client.start(busy.options(run_id="innocent"))
+        found = asyncio.ensure_future((await client.start(among, 0)).result())
+        for _ in range(60):
+            engine = workers()
+            await engine.open()
+            while not ARMED and not found.done():
+                await asyncio.sleep(1)
+            await asyncio.sleep(1)
+            if found.done():
+                break
+            ARMED.clear()
+            await kill(engine)
+            await asyncio.sleep(20)  # longer than a lease
+        assert found.done()
+        [killer] = await found
+        assert "times a worker died while only" in str(killer)
+        assert await client.get_run("innocent").status() == "running"
+        await sound(client)
+        await engine.close()
+
+
 async def test_r31_what_waits_to_be_alone_does_not_stop_a_worker_for_hours(workers: MakeEngine) -> None:
     async with workers(worker=False) as client:
         await client.start(one.options(run_id="suspect"), "endless")
@@ -415,6 +439,16 @@ async def test_r31_what_waits_to_be_alone_does_not_stop_a_worker_for_hours(worke
             assert await later.result(timeout=1000) == [1]
             assert RAN.count("endless") == 5, "it is tried beside what will not end soon"
             assert await last.store.audit() == []
+
+
+@step
+async def mull() -> None:
+    await asyncio.sleep(1e6)
+
+
+@workflow
+async def busy() -> None:
+    await mull()
 
 
 @step(queue="cpu")

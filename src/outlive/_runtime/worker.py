@@ -99,6 +99,8 @@ class Worker:
         self._strays_expected = False
         self._met: set[RunId] | None = None
         """While strays are looked for: the runs that were in memory at any time meanwhile."""
+        self._steps_first = False
+        """Suspected steps have their turn before suspected runs: at the beginning of every other life, so that each is tried alone (R31)."""
         self._probation: dict[RunId, float] = {}
         """Suspects that have done nothing yet, and since when they are here: others wait for them (R31)."""
         self._loop = asyncio.get_running_loop()
@@ -163,6 +165,7 @@ class Worker:
         worker = WorkerId(secrets.token_hex(8))
         await self._store.join(worker, lease=self._options.lease)
         await self._serve(worker)
+        self._steps_first = self.chance() < 0.5
         self.lease = self._new_lease(worker)
         self.lease.keep()
         self.journal.worker = worker
@@ -276,6 +279,9 @@ class Worker:
         for key in claims.cancelling:
             self.queues.cancel(key)
         await self._look_for_knocks()
+        if self._steps_first:
+            self._steps_first = False
+            return 0.0
         if room <= 0:
             return self._poll
         if len(claims.runs) == room:
@@ -289,7 +295,7 @@ class Worker:
 
     def _room_for_suspects(self) -> int:
         """One after the other at the beginning of a life, so that the one that ended the last is found; later several, or somebody waits for days."""
-        if self.queues.trying(TRIAL):
+        if self._steps_first or self.queues.trying(TRIAL):
             return 0
         now = self.clock.now()
         tried = sum(since > now - PROBATION for since in self._probation.values())
