@@ -24,7 +24,7 @@ from outlive import (
     uuid4,
     workflow,
 )
-from outlive._runtime.worker import PROBATION, SUSPECTS_AT_ONCE, TRIAL
+from outlive._runtime.suspects import AT_ONCE, PROBATION, TRIAL
 from outlive.testing.crash import kill
 
 from .conftest import MakeEngine
@@ -365,7 +365,7 @@ async def test_r31_suspects_are_tried_few_at_a_time_and_none_waits_long(make_eng
     assert len(again) == 20
     assert sum(at < PROBATION for at in again) == 1
     assert sum(at < TRIAL for at in again) == TRIAL / PROBATION
-    assert sum(at < TRIAL + PROBATION for at in again) == TRIAL / PROBATION + SUSPECTS_AT_ONCE
+    assert sum(at < TRIAL + PROBATION for at in again) == TRIAL / PROBATION + AT_ONCE
     assert max(again) < TRIAL + 3 * PROBATION
 
 

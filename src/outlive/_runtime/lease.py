@@ -24,7 +24,6 @@ class Lease:
         self, store: Store, worker: WorkerId, seconds: float, clock: Clock, *, on_lost: Callable[[Lease], None]
     ) -> None:
         self.worker = worker
-        self.began: float = 0.0
         self._store = store
         self._seconds = seconds
         self._clock = clock
@@ -48,8 +47,7 @@ class Lease:
 
     def keep(self) -> None:
         """The store has just granted it: renew it from now on."""
-        self.began = self._clock.now()
-        self._good_until = self.began + self._seconds
+        self._good_until = self._clock.now() + self._seconds
         threading.Thread(target=self._beat, name="outlive-heartbeat", daemon=True).start()
 
     def end(self) -> None:

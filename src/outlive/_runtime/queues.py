@@ -21,6 +21,7 @@ from outlive._runtime.executor import Executor
 from outlive._runtime.journal import Journal
 from outlive._runtime.lease import Lease
 from outlive._runtime.streaming import Streams
+from outlive._runtime.suspects import PROBATION, TRIAL, Suspects
 from outlive._runtime.timers import Timers
 from outlive.errors import StepError, StepInterrupted
 from outlive.model import entries as en
@@ -34,11 +35,6 @@ from outlive.stores.protocol import Clock, Fence
 
 log: Final = logging.getLogger("outlive.worker")
 
-PROBATION: Final = 2.0
-"""Seconds for which a suspected run is the only suspect of its worker: no other one is taken, and no step from a queue (R31)."""
-TRIAL: Final = 10.0
-"""Seconds for which suspected steps wait for it."""
-
 
 class Host(Protocol):
     """The worker."""
@@ -51,10 +47,10 @@ class Host(Protocol):
     def lease(self) -> Lease: ...
 
     timers: Timers
+    suspects: Suspects
 
     def chance(self) -> float: ...
     def poke(self) -> None: ...
-    def suspects_runs(self, within: float) -> bool: ...
     def told(self, runs: tuple[RunId, ...]) -> None: ...
     def news(self, about: tuple[str, ...]) -> None: ...
 
@@ -90,7 +86,7 @@ class Queues:
     def wanted(self) -> Wanted:
         """What it would take now: nothing beside what is on trial."""
         now = self.host.clock.now()
-        on_trial = self.host.suspects_runs(PROBATION) or any(task.tried_until > now for task in self.held.values())
+        on_trial = self.host.suspects.trying(PROBATION) or any(task.tried_until > now for task in self.held.values())
         names: dict[Kind, list[str]] = {kind: [] for kind in self._rooms}
         for step in self._registry.steps.all():
             names[kind_of(step)].append(step.name)
@@ -104,7 +100,7 @@ class Queues:
             queues=self.queues,
             rooms={queue: most - by_queue[queue] for queue, most in self._limits.items()},
             turn=self._turn,
-            suspects=not self.host.suspects_runs(TRIAL),
+            suspects=not self.host.suspects.trying(TRIAL),
             idle=all(task.settled_at <= now for task in self.held.values()),
         )
 

@@ -21,8 +21,9 @@ from outlive._runtime.hotrun import HotRun
 from outlive._runtime.journal import Journal
 from outlive._runtime.lease import Lease
 from outlive._runtime.options import WorkerOptions
-from outlive._runtime.queues import PROBATION, TRIAL, Queues
+from outlive._runtime.queues import Queues
 from outlive._runtime.revival import Revival
+from outlive._runtime.suspects import PROBATION, TRIAL, Suspects
 from outlive._runtime.timers import Timers
 from outlive._runtime.transactions import Begin, Transactions
 from outlive._runtime.watchdog import Watchdog
@@ -39,7 +40,6 @@ log: Final = logging.getLogger("outlive.worker")
 
 CLAIM_BATCH: Final = 200
 CRASHES_BEFORE_PARKING: Final = 5
-SUSPECTS_AT_ONCE: Final = 8
 
 
 class Worker:
@@ -99,12 +99,9 @@ class Worker:
         self._strays_expected = False
         self._met: set[RunId] | None = None
         """While strays are looked for: the runs that were in memory at any time meanwhile."""
-        self._steps_first = False
-        """Suspected steps have their turn before suspected runs: at the beginning of every other life, so that each is tried alone (R31)."""
-        self._probation: dict[RunId, float] = {}
-        """Suspects that have done nothing yet, and since when they are here: others wait for them (R31)."""
         self._loop = asyncio.get_running_loop()
         self._poke = asyncio.Event()
+        self.suspects: Suspects = Suspects(clock, self.timers, chance=self.chance, poke=self.poke)
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
         self._on_news = on_news
@@ -165,9 +162,9 @@ class Worker:
         worker = WorkerId(secrets.token_hex(8))
         await self._store.join(worker, lease=self._options.lease)
         await self._serve(worker)
-        self._steps_first = self.chance() < 0.5
         self.lease = self._new_lease(worker)
         self.lease.keep()
+        self.suspects.begin()
         self.journal.worker = worker
 
     def _new_lease(self, worker: WorkerId) -> Lease:
@@ -200,7 +197,6 @@ class Worker:
         for hatching in self._hatching.values():
             hatching.cancel()
         self._hatching.clear()
-        self._probation.clear()
         self.queues.drop()
         lease.end()
         self.poke()
@@ -265,7 +261,7 @@ class Worker:
             limit=max(room, 0),
             workflows=self._registry.workflows.names(),
             fingerprint=self.fingerprint(),
-            suspects=(suspects := self._room_for_suspects()),
+            suspects=(suspects := 0 if self.queues.trying(TRIAL) else self.suspects.room()),
             root=self.root,
             queues=self._options.queues,
             tasks=self.queues.wanted(),
@@ -279,8 +275,8 @@ class Worker:
         for key in claims.cancelling:
             self.queues.cancel(key)
         await self._look_for_knocks()
-        if self._steps_first:
-            self._steps_first = False
+        if self.suspects.steps_first:
+            self.suspects.steps_first = False
             return 0.0
         if room <= 0:
             return self._poll
@@ -293,22 +289,8 @@ class Worker:
             pause = min(pause, max(claims.next_due - self.clock.now(), soonest))
         return pause
 
-    def _room_for_suspects(self) -> int:
-        """One after the other at the beginning of a life, so that the one that ended the last is found; later several, or somebody waits for days."""
-        if self._steps_first or self.queues.trying(TRIAL):
-            return 0
-        now = self.clock.now()
-        tried = sum(since > now - PROBATION for since in self._probation.values())
-        return max((1 if now < self.lease.began + TRIAL else SUSPECTS_AT_ONCE) - tried, 0)
-
-    def suspects_runs(self, within: float) -> bool:
-        """Whether it may yet be a run, taken within so many seconds, that kills this worker."""
-        return any(since > self.clock.now() - within for since in self._probation.values())
-
     def acquitted(self, run: RunId) -> None:
-        """A suspect has gone on, or left."""
-        if self._probation.pop(run, None) is not None:
-            self.poke()
+        self.suspects.acquit(run)
 
     async def _look_for_knocks(self) -> None:
         if self.hot:
@@ -349,9 +331,7 @@ class Worker:
     def _hatch(self, claimed: en.Claimed) -> None:
         log.info("run %s of %s: %s", claimed.run, claimed.workflow, "taken over" if claimed.takeover else "taken up")
         if claimed.suspect:
-            self._probation[claimed.run] = now = self.clock.now()
-            for pause in (PROBATION, TRIAL):
-                self.timers.at(now + pause, self.poke)
+            self.suspects.taken(claimed.run)
         task = asyncio.get_running_loop().create_task(self._bring_to_life(claimed, self.lease))
         self._hatching[claimed.run] = task
         task.add_done_callback(lambda task: self._hatched(claimed.run, task))
@@ -510,7 +490,7 @@ class Worker:
     def _remove(self, hot: HotRun, outcome: ev.RunOutcome | None = None) -> None:
         if self.hot.get(hot.run) is hot:
             del self.hot[hot.run]
-            self.acquitted(hot.run)
+            self.suspects.acquit(hot.run)
             self._on_left(hot.run, outcome)
 
 
