@@ -21,9 +21,9 @@ class Postgres:
 
     def __init__(self, binaries: Path, folder: Path, *, fsync: bool) -> None:
         self.port = free_port()
-        self._binaries = binaries
+        self.binaries = binaries
+        self.fsync = fsync
         self._folder = folder
-        self._fsync = fsync
         self._user = other_user() if os.geteuid() == 0 else None  # it refuses to run as root
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -36,19 +36,24 @@ class Postgres:
             "initdb", "-D", str(self._data), "-U", "outlive", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
         )
 
+    def copy(self, primary: Postgres) -> None:
+        """Be a standby of ``primary``, once started."""
+        of = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", "outlive")
+        self._run("pg_basebackup", *of, "-D", str(self._data), "-R", "-X", "stream", "-c", "fast", "--no-sync")
+
     def start(self) -> None:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": "",
             "max_connections": "300",
-            "fsync": "on" if self._fsync else "off",
+            "fsync": "on" if self.fsync else "off",
             "log_min_messages": "fatal",
         }
         arguments = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._binaries / "postgres", "-D", self._data, *arguments],
+                [self.binaries / "postgres", "-D", self._data, *arguments],
                 stdout=log,
                 stderr=log,
                 user=self._user,
@@ -80,7 +85,7 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [self._binaries / program, *arguments],
+            [self.binaries / program, *arguments],
             capture_output=True,
             text=True,
             user=self._user,
@@ -108,13 +113,27 @@ def postgres(*, fsync: bool = False, binaries: Path | None = None) -> Iterator[P
             server.stop()
 
 
+@contextlib.contextmanager
+def standby_of(primary: Postgres) -> Iterator[Postgres]:
+    """A second server that follows ``primary`` and can be read."""
+    with folder_for_others("standby") as folder:
+        server = Postgres(primary.binaries, folder, fsync=primary.fsync)
+        server.copy(primary)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
 def _binaries() -> Path | None:
     """Where this machine keeps those of PostgreSQL, the newest first."""
     on_path = shutil.which("postgres")
     found = [Path(on_path).parent] if on_path is not None else []
     versions = Path("/usr/lib/postgresql").glob("*/bin")
     found += sorted(versions, key=lambda folder: int(folder.parent.name), reverse=True)
-    return next((folder for folder in found if (folder / "initdb").exists() and (folder / "postgres").exists()), None)
+    needed = ("initdb", "postgres", "pg_basebackup")
+    return next((folder for folder in found if all((folder / name).exists() for name in needed)), None)
 
 
 def _packaged(folder: Path) -> Path:

@@ -370,6 +370,25 @@ async def test_connections_that_the_server_ends_are_replaced(store: PostgresStor
     assert await store.run(RunId("r2")) is not None
 
 
+async def test_of_several_servers_the_one_that_can_be_written_is_found(postgres_url: str) -> None:
+    dsn, schema = parse(postgres_url)
+    address = dsn.partition("@")[2].partition("/")[0]
+    url = f"postgresql://outlive@127.0.0.1:1,{address}/postgres?target_session_attrs=read-write&schema={schema}"
+    async with opened(url) as store:
+        assert isinstance((await store.commit(None, [new_run("r1")]))[0], Created)
+
+
+async def test_a_server_that_became_a_standby_is_left(store: PostgresStore, request: pytest.FixtureRequest) -> None:
+    """Though its connections still stand: the address may lead to the new primary by now."""
+    if request.config.getoption("pooled"):
+        pytest.skip("the pooler has the connections to the server")
+    async with store._use().connections.single() as connection:
+        await connection.execute("SET default_transaction_read_only = on")
+    with pytest.raises(StoreUnavailable, match="name the primary"):
+        await store.commit(None, [new_run("r1")])
+    assert isinstance((await store.commit(None, [new_run("r1")]))[0], Created)
+
+
 async def test_without_a_server_it_says_so() -> None:
     with pytest.raises(StoreUnavailable, match="can't be used now"):
         await PostgresStore("postgresql://nobody:secret@127.0.0.1:1/none").open()

@@ -101,7 +101,7 @@ class Connections:
             try:
                 yield connection
                 kept = True
-            except LOST as error:
+            except (*LOST, asyncpg.ReadOnlySQLTransactionError) as error:  # or another server is the primary now
                 self._doubt_all()
                 raise translated(error) from error
             except (asyncpg.PostgresError, UnicodeError, OverflowError) as error:  # or a value that can't be sent
@@ -230,7 +230,8 @@ def translated(error: Exception) -> StoreError:
             return StoreUnavailable(f"PostgreSQL has no room ({error}); make room, nothing was lost")
         case asyncpg.ReadOnlySQLTransactionError():
             return StoreUnavailable(
-                f"this PostgreSQL can't be written ({error}); it may be a standby: name the primary in the url"
+                f"this PostgreSQL can't be written ({error}); it may be a standby: name the primary in the url, or all servers and "
+                "target_session_attrs=read-write"
             )
         case _:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
