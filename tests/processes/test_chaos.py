@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 from outlive import Engine
+from tests.servers.pgbouncer import NoPgbouncer, pgbouncer
 from tests.servers.postgres import Postgres, postgres
 from tests.servers.proxy import Proxy
 
@@ -125,24 +126,39 @@ async def going_wrong(*troubles: Callable[[], Awaitable[None]]) -> AsyncIterator
 
 
 async def test_chaos_loses_nothing_doubles_nothing_and_strands_nothing(tmp_path: Path) -> None:
-    with postgres(fsync=True) as server, fleet_on(server.url, tmp_path, lease=LEASE) as fleet:
+    with postgres(fsync=True) as server:
+        await endure(server, server.url, tmp_path, SECONDS)
+
+
+async def test_chaos_behind_a_pooler_loses_nothing(tmp_path: Path) -> None:
+    """Which has connections of its own, and goes on giving out those that the server has ended."""
+    with postgres(fsync=True) as server:
+        try:
+            with pgbouncer(server.port) as url:
+                await endure(server, url, tmp_path, SECONDS / 6)
+        except NoPgbouncer as error:
+            pytest.skip(str(error))
+
+
+async def endure(server: Postgres, url: str, folder: Path, seconds: float) -> None:
+    with fleet_on(url, folder, lease=LEASE) as fleet:
         for _ in range(4):
             fleet.spawn()
         chaos = Chaos(fleet, server)
-        async with Engine(server.url, worker=False) as client:
+        async with Engine(url, worker=False) as client:
             healed = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 async with going_wrong(
                     chaos.kill_workers, chaos.freeze_workers, chaos.crash_the_server, chaos.end_connections
                 ):
                     working = [group.create_task(work(client, f"w{number}", healed)) for number in range(6)]
-                    await asyncio.sleep(SECONDS)
+                    await asyncio.sleep(seconds)
                 await asyncio.to_thread(chaos.heal)
                 healed.set()
                 await asyncio.wait_for(asyncio.gather(*working), HEALED_WITHIN)
             await check_ledger(client, fleet)
         print(f"{chaos.kills} kills, {chaos.freezes} freezes, {chaos.restarts} restarts, {chaos.cuts} cuts")
-        enough = SECONDS / 180
+        enough = seconds / 180
         assert chaos.kills >= 90 * enough and chaos.freezes >= 30 * enough and chaos.restarts >= 20 * enough
 
 

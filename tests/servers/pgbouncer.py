@@ -45,6 +45,7 @@ def pgbouncer(port: int) -> Iterator[str]:
             pool_mode = transaction
             max_client_conn = 1000
             default_pool_size = 40
+            server_login_retry = 1
             """
         )
         log = (folder / "log").open("ab")
