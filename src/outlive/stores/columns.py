@@ -1,4 +1,4 @@
-"""Rows of a database as records; the columns are the same in all of them, in this order."""
+"""Records as rows of a database and back; the columns are the same in all of them, in this order."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from outlive.model.events import NOTHING, Parent, Payload, StepEnding, StepScheduled
+from outlive.model.events import NOTHING, Parent, Payload, Recorded, StepEnding, StepScheduled, encode_event
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.inbox import EndStatus, InboxItem, MessageKind
 from outlive.model.records import HookRecord, RunRecord, RunStatus, ServiceRecord
-from outlive.model.rows import TaskRow
+from outlive.model.rows import RunRow, TaskRow
 from outlive.model.webhooks import decode_settings
 
 _log: Final = logging.getLogger("outlive.stores")
@@ -34,6 +34,41 @@ class _Body(Struct, frozen=True, omit_defaults=True):
 _bodies: Final = msgspec.json.Decoder(_Body)
 _calls: Final = msgspec.json.Decoder(StepScheduled)
 _names: Final = msgspec.json.Decoder(tuple[str, ...])
+
+
+def run_columns(row: RunRow) -> tuple[str | float | None, ...]:
+    return (
+        row.id,
+        row.link,
+        row.workflow,
+        row.status.value,
+        row.seq,
+        row.time,
+        row.epoch,
+        row.owner,
+        row.wake_at,
+        row.crashes,
+        row.suspect,
+        row.progress,
+        row.takeover,
+        row.root,
+        row.input_digest,
+        row.ended_at,
+        row.reason,
+        row.fingerprint,
+        row.tried,
+    )
+
+
+def new_run_columns(
+    row: RunRow, parent: Parent | None, created_at: float, tags: tuple[str, ...], queue: str
+) -> tuple[str | float | None, ...]:
+    made_by = None if parent is None else msgspec.json.encode(parent).decode()
+    return (*run_columns(row), created_at, made_by, msgspec.json.encode(tags).decode() if tags else "[]", queue)
+
+
+def event_columns(run: RunId, link: int, recorded: Recorded) -> tuple[str | float, ...]:
+    return (run, link, recorded.seq, recorded.time, recorded.worker, recorded.epoch, encode_event(recorded.event))
 
 
 def message_body(message: InboxItem) -> str:

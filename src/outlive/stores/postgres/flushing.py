@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, Protocol
 
-import msgspec
-
-from outlive.model.events import encode_event
 from outlive.model.ids import RunId
 from outlive.model.inbox import InboxItem
 from outlive.model.rows import RunRow
 from outlive.model.webhooks import encode
-from outlive.stores.columns import message_body, new_task
+from outlive.stores.columns import event_columns, message_body, new_run_columns, new_task, run_columns
 from outlive.stores.postgres.connections import Again
 from outlive.stores.postgres.rows import StagedRows, Writes
 from outlive.stores.postgres.statements import Statements
@@ -55,17 +52,14 @@ async def flush(connection: Speaker, sql: Statements, rows: StagedRows) -> None:
 def _statements(rows: StagedRows, writes: Writes) -> Iterator[tuple[str, Collection[tuple[Any, ...]]]]:
     """What comes before links are cleared: runs first, since whoever waits for a lock should wait for that."""
     new, updated = writes.new_runs, [run for run in writes.updated if run not in writes.new_runs]
-    yield "insert_runs", [_new_run(rows.runs[run], *new[run]) for run in sorted(new)]
+    yield "insert_runs", [new_run_columns(rows.runs[run], *new[run]) for run in sorted(new)]
     yield "update_runs", [run_columns(rows.runs[run]) for run in updated]
     skipped = {*new, *updated}
     yield "advance_runs", [_advance(rows.runs[run]) for run in writes.advanced if run not in skipped]
     yield "insert_tags", [(tag, created_at, run) for run, (_, created_at, tags, _) in new.items() for tag in tags]
     yield (
         "append_events",
-        [
-            (run, link, event.seq, event.time, event.worker, event.epoch, encode_event(event.event))
-            for run, link, event in writes.events
-        ],
+        [event_columns(run, link, event) for run, link, event in writes.events],
     )
     moved = writes.moved_hooks
     yield "move_hooks", [(token, run, link, ref) for token, (run, link, ref) in moved.items()]
@@ -122,35 +116,6 @@ def _after_clearing(writes: Writes) -> Iterator[tuple[str, Collection[tuple[Any,
         ],
     )
     yield "put_watches", [(target, w.run, w.link, w.ref) for target, w in writes.watches]
-
-
-def run_columns(row: RunRow) -> tuple[Any, ...]:
-    return (
-        row.id,
-        row.link,
-        row.workflow,
-        row.status.value,
-        row.seq,
-        row.time,
-        row.epoch,
-        row.owner,
-        row.wake_at,
-        row.crashes,
-        row.suspect,
-        row.progress,
-        row.takeover,
-        row.root,
-        row.input_digest,
-        row.ended_at,
-        row.reason,
-        row.fingerprint,
-        row.tried,
-    )
-
-
-def _new_run(row: RunRow, parent: Any, created_at: float, tags: tuple[str, ...], queue: str) -> tuple[Any, ...]:
-    made_by = None if parent is None else msgspec.json.encode(parent).decode()
-    return (*run_columns(row), created_at, made_by, msgspec.json.encode(tags).decode(), queue)
 
 
 def _advance(row: RunRow) -> tuple[Any, ...]:

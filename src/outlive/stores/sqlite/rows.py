@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-import msgspec
-
 from outlive.model.entries import NewRun
-from outlive.model.events import Event, Parent, Recorded, WaitKind, decode_event, encode_event
+from outlive.model.events import Event, Parent, Recorded, WaitKind, decode_event
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.inbox import InboxItem, MessageKind
 from outlive.model.records import RunStatus
 from outlive.model.rows import HeldHook, Known, RunRow, TaskRow, Watcher
 from outlive.model.streams import Piece, Reset, encode_reset
 from outlive.model.webhooks import GONE, decode_settings, encode
-from outlive.stores.columns import inbox_item, message_body, new_task, task_row
+from outlive.stores.columns import (
+    event_columns,
+    inbox_item,
+    message_body,
+    new_run_columns,
+    new_task,
+    run_columns,
+    task_row,
+)
 from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.statements import SQL
 
@@ -102,9 +108,7 @@ class SqliteRows:
         return row
 
     def add_run(self, row: RunRow, new: NewRun, *, parent: Parent | None, created_at: float) -> None:
-        made_by = None if parent is None else msgspec.json.encode(parent).decode()
-        tags = msgspec.json.encode(new.tags).decode() if new.tags else "[]"
-        self._execute(_ADD_RUN, (*_columns(row), created_at, made_by, tags, new.queue))
+        self._execute(_ADD_RUN, new_run_columns(row, parent, created_at, new.tags, new.queue))
         for tag in new.tags:
             self._execute(SQL["add_tag"], (tag, created_at, row.id))
         if row.owner is not None:
@@ -131,7 +135,7 @@ class SqliteRows:
         self._check(row)
 
     def update_run(self, row: RunRow, *, epoch: int, seq: int) -> None:
-        self._execute(_UPDATE_RUN, (*_columns(row), epoch, seq))
+        self._execute(_UPDATE_RUN, (*run_columns(row), epoch, seq))
         self._check(row)
         if row.owner is not None:
             self._known[row.id] = row
@@ -153,9 +157,9 @@ class SqliteRows:
 
     def append(self, run: RunId, link: int, events: Sequence[Recorded]) -> None:
         if len(events) == 1:
-            self._execute(_APPEND, _event(run, link, events[0]))
+            self._execute(_APPEND, event_columns(run, link, events[0]))
         else:
-            self._many(_APPEND, [_event(run, link, recorded) for recorded in events])
+            self._many(_APPEND, [event_columns(run, link, recorded) for recorded in events])
 
     def event_at(self, run: RunId, link: int, seq: int) -> Event:
         [(event,)] = fetch(self._connection, tuple[str], SQL["event_at"], (run, link, seq))
@@ -340,31 +344,3 @@ class SqliteRows:
         self._execute(SQL["end_all_hooks"], (run, kept))
         self._execute(SQL["drop_all_hooks"], (run, kept))
         self._execute(SQL["drop_all_messages"], (run, kept))
-
-
-def _columns(row: RunRow) -> tuple[str | float | None, ...]:
-    return (
-        row.id,
-        row.link,
-        row.workflow,
-        row.status.value,
-        row.seq,
-        row.time,
-        row.epoch,
-        row.owner,
-        row.wake_at,
-        row.crashes,
-        row.suspect,
-        row.progress,
-        row.takeover,
-        row.root,
-        row.input_digest,
-        row.ended_at,
-        row.reason,
-        row.fingerprint,
-        row.tried,
-    )
-
-
-def _event(run: RunId, link: int, recorded: Recorded) -> tuple[str | float, ...]:
-    return (run, link, recorded.seq, recorded.time, recorded.worker, recorded.epoch, encode_event(recorded.event))
