@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import json
 import os
 import subprocess
@@ -251,10 +252,32 @@ async def spread(engine: Engine, size: int) -> Figures:
     return {"value": 5 * size / (time.perf_counter() - begun)}
 
 
+@step
+async def burn() -> str:
+    """About 2 ms of a CPU."""
+    return hashlib.pbkdf2_hmac("sha256", b"", b"", 10_000).hex()
+
+
+@workflow
+async def burns(count: int) -> None:
+    for _ in range(count):
+        await burn()
+
+
+async def spread_burning(engine: Engine, size: int) -> Figures:
+    """The same with steps that do something: until the server is the limit."""
+    begun = time.perf_counter()
+    handles = await asyncio.gather(*(engine.start(burns, 5) for _ in range(size)))
+    await asyncio.gather(*(handle.result() for handle in handles))
+    return {"value": 5 * size / (time.perf_counter() - begun)}
+
+
 ELSEWHERE: dict[str, tuple[int, Callable[[Engine, int], Coroutine[Any, Any, Figures]]]] = {
     "enqueue": (1, enqueue),
     "one_worker": (1, spread),
     "two_workers": (2, spread),
+    "one_burning": (1, spread_burning),
+    "two_burning": (2, spread_burning),
 }
 
 
