@@ -22,12 +22,13 @@ from outlive._core.guard import Guard, GuardMode
 from outlive._core.registry import Registry, registry
 from outlive._core.seeds import hash_token
 from outlive._core.streams import check_name
+from outlive._core.texts import LONGEST_KEY, LONGEST_REASON, check_text
 from outlive._runtime import versions
 from outlive._runtime.location import default_url
 from outlive._runtime.options import WorkerOptions, served
-from outlive._runtime.run_ids import given_run_id, made_run_id
+from outlive._runtime.run_ids import made_run_id
 from outlive.carried import teach
-from outlive.errors import ConfigurationError, NonDeterminismError, RunNotFound, StoreCorrupt
+from outlive.errors import ConfigurationError, InternalError, NonDeterminismError, RunNotFound
 from outlive.handles import Run, ambient, default
 from outlive.infos import HookInfo, RunEvent, RunInfo, hook_info, run_event, run_info, stream_info, when
 from outlive.model import entries as en
@@ -288,7 +289,7 @@ class Engine:
             case en.Existing():
                 raise outcomes.conflict(run)
             case en.Rejected(reason=reason):
-                raise StoreCorrupt(f"run {run} could not be written: {reason}")
+                raise InternalError(f"the store refused run {run}: {reason}")
             case _:
                 raise AssertionError(f"{outcome} is not the outcome of a new run")
 
@@ -297,8 +298,7 @@ class Engine:
             raise TypeError(f"{workflow!r} is not a workflow; decorate it with @workflow")
         encoded = self.codec.encode(workflow.binder.bind(args, kwargs), what=workflow.name)
         mark = digest(encoded)
-        given = workflow.run_id
-        run = given_run_id(given) if given is not None else made_run_id(workflow.name, mark)
+        run = RunId(workflow.run_id) if workflow.run_id is not None else made_run_id(workflow.name, mark)
         worker = self._worker
         claim = (
             worker is not None
@@ -381,6 +381,7 @@ class Engine:
 
     async def deliver(self, token: str, value: object, payload: Payload | None, kind: object, key: str) -> None:
         """Accept a payload: a Python value, or with ``payload`` the bytes of somebody else."""
+        check_text(key, "an idempotency key", most=LONGEST_KEY)
         if kind is None:
             record = await self.store.hook(
                 hash_token(token)
@@ -393,6 +394,7 @@ class Engine:
         outcome = await self.journal.request(message, then=self._told)
         if isinstance(outcome, en.Refused):
             raise outcomes.hook_refused(outcome.reason)
+        assert isinstance(outcome, en.Accepted), f"{outcome} is not the outcome of a message"
 
     # --- streams -----------------------------------------------------------------------------------------------------
 
@@ -445,6 +447,7 @@ class Engine:
         return await self._request(en.Message(kind="wake", run=run))
 
     async def request_termination(self, run: RunId, reason: str) -> bool:
+        check_text(reason, "a reason", most=LONGEST_REASON)
         done = await self._request(en.Terminate(run=run, reason=reason))
         self._run_left(run)
         return done
@@ -455,6 +458,7 @@ class Engine:
             if outcome.reason == "not_found":
                 raise RunNotFound("there is no such run")
             return False
+        assert isinstance(outcome, en.Accepted), f"{outcome} is not the outcome of a message"
         return True
 
     async def info(self, run: RunId) -> RunInfo:

@@ -115,6 +115,7 @@ class Run(Generic[R]):
 
         Raises:
             RunNotFound: There is no such run.
+            ValueError: The reason is longer than 4,000 characters, or can't be stored.
         """
         _live("terminate()")
         return await self._engine.request_termination(self.id, reason)
@@ -195,10 +196,11 @@ def resume_hook(token: str, payload: object = None, *, idempotency_key: str = ""
     """Send ``payload`` to the hook that holds ``token``. Once this returns it is durable, and will be delivered in order.
 
     Args:
-        idempotency_key: A second delivery to the run under the same key is answered like the first and not repeated.
+        idempotency_key: A second delivery to the run under the same key is answered like the first and not repeated. Up to 255 characters.
 
     Raises:
         HookNotFound: No open hook has this token.
+        ValueError: The key is too long, or can't be stored.
         PayloadInvalid: The payload does not fit the hook's type.
     """
     machine = current()

@@ -34,3 +34,13 @@ def test_a_payload_that_is_not_json_ends_with_2(project: Project) -> None:
 
     assert done.code == 2
     assert "not JSON" in done.err
+
+
+def test_what_can_not_be_stored_ends_with_2_and_does_nothing(project: Project) -> None:
+    token = project.interrupted("one")
+    long = project.outlive("resume", token, "1", "--key", "k" * 256)
+    reason = project.outlive("terminate", "one", "--reason", "r" * 4_001)
+
+    assert (long.code, reason.code) == (2, 2)
+    assert "at most 255 characters" in long.err and "at most 4,000 characters" in reason.err
+    assert project.outlive("show", "one", "--json").json["run"]["status"] == "running"

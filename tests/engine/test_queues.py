@@ -150,6 +150,12 @@ async def raced() -> str:
 
 
 @workflow
+async def photo_finish() -> str:
+    name, _ = await outlive.race(a=render(1), b=render(2))
+    return name
+
+
+@workflow
 async def ordered() -> None:
     await asyncio.gather(
         render.options(priority=5)(5), render.options(priority=-1)(-1), render(0), render.options(priority=5)(6)
@@ -325,6 +331,19 @@ async def test_a_step_that_lost_a_race_runs_on_for_nobody(workers: MakeEngine) -
         [task] = await first.store.tasks(run.id)  # type: ignore[arg-type]
         assert task.void, "it holds its slot"
         assert await first.store.audit() == []
+
+
+async def test_two_that_end_at_once_end_once_each(workers: MakeEngine) -> None:
+    """The body is done with the first; that the second has ended too is in the log already."""
+    async with workers(queues=("default",)) as first, workers(queues=("gpu",)):
+        runs = [await first.start(photo_finish) for _ in range(3)]
+        assert {await run.result() for run in runs} <= {"a", "b"}
+        await sound(first)
+        for run in runs:
+            assert (
+                sorted(kind for kind in await kinds(first, run.id) if kind.startswith("step_c"))
+                == ["step_completed"] * 2
+            )
 
 
 async def test_terminating_a_run_ends_its_steps(workers: MakeEngine) -> None:

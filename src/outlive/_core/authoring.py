@@ -17,6 +17,7 @@ from outlive._core.context import current
 from outlive._core.loop import DeterministicLoop
 from outlive._core.machine import StepFuture
 from outlive._core.registry import Registry, registry, stable_name
+from outlive._core.texts import LONGEST_NAME, check_run_id, check_text
 from outlive.errors import NonDeterminismError
 from outlive.model.commands import CallStep
 from outlive.model.durations import Duration, seconds
@@ -180,8 +181,8 @@ class Workflow(Generic[P, R]):
             name=self.name,
             binder=self.binder,
             version=self.version,
-            run_id=run_id if run_id is not None else self.run_id,
-            tags=tuple(tags) if tags is not None else self.tags,
+            run_id=self.run_id if run_id is None else check_run_id(run_id),
+            tags=self.tags if tags is None else tuple(check_text(tag, "a tag", most=LONGEST_NAME) for tag in tags),
             queue=self.queue if queue is None else check_queue(queue),
         )
 

@@ -18,6 +18,7 @@ from typing_extensions import override
 from outlive._core.loop import DeterministicLoop
 from outlive._core.machine import Machine
 from outlive._core.signals import ContinueAsNew
+from outlive._core.texts import LONGEST_NAME, check_text
 from outlive.errors import NotInWorkflow
 from outlive.model.commands import EmitLog
 from outlive.model.ids import RunId, StepId
@@ -96,7 +97,7 @@ def rng() -> random.Random:
 
 def patched(id: str) -> bool:
     """Whether this run takes the new path: True for runs that first got here under code that has the patch (R38)."""
-    return required("patched()").patched(id)
+    return required("patched()").patched(check_text(id, "the id of a patch", most=LONGEST_NAME))
 
 
 def continue_as_new(*args: object, **kwargs: object) -> NoReturn:

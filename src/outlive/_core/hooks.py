@@ -17,6 +17,7 @@ from outlive._core.loop import Future
 from outlive._core.machine import Machine
 from outlive._core.seeds import hash_token
 from outlive._core.signals import Undecodable
+from outlive._core.texts import LONGEST_NAME, check_text
 from outlive._core.waiting import Durable
 from outlive.errors import HookConflict, HookNotFound, NonDeterminismError, OutliveError, PayloadInvalid
 from outlive.model import events as ev
@@ -259,6 +260,6 @@ def create_hook(type: type[Any] | None = None, *, token: str | None = None, meta
         NotInWorkflow: Called outside a workflow body.
     """
     machine = required("create_hook()")
-    if token is not None and not 0 < len(token) <= 512:
-        raise ValueError("a token has 1 to 512 characters")
+    if token is not None and not check_text(token, "a token", most=LONGEST_NAME):
+        raise ValueError("a token has at least one character")
     return Hook(machine, type, token, metadata)

@@ -131,7 +131,7 @@ class HotRun:
         self.failures: int = 0
         """Activations that went wrong since the last that did not."""
         self.closed: set[int] = set()
-        """Refs whose last event is proposed and not yet shown to the body (R3)."""
+        """Refs whose last event is proposed, or durable, and not yet shown to the body (R3)."""
         self._watchdog = owner.watchdog
         self._journal = owner.journal
         self._waits = Waits(self)
@@ -531,6 +531,8 @@ class HotRun:
 
     def apply(self, events: Sequence[ev.Recorded]) -> None:
         """Show the body what has become durable, one event at a time."""
+        if len(events) > 1:  # it may be done with the first: what the others end has its end all the same
+            self.closed.update(recorded.event.ref for recorded in events if type(recorded.event) in ev.ENDS_REF)
         for recorded in events:
             if self.machine is None:
                 return

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from outlive.errors import StoreError, StoreUnavailable
-from outlive.model.entries import Entry, Outcome
+from outlive.errors import InternalError, StoreError, StoreUnavailable
+from outlive.model.entries import Entry, Outcome, Rejected
 from outlive.model.ids import WorkerId
 from outlive.stores.protocol import Store
 
@@ -98,6 +98,7 @@ class Journal:
 
         Raises:
             StoreUnavailable: It was not written.
+            InternalError: The store can't write it, whoever tries. Not an outcome: one that a caller forgets would be an acknowledgement.
         """
         if self.failure is not None:
             raise StoreUnavailable(str(self.failure)) from self.failure
@@ -112,9 +113,11 @@ class Journal:
         self._requests.append(Request(entry, done, then))
         if not self._scheduled:
             self._schedule()
-        return (
-            await done
-        )  # a caller who leaves takes nothing back: the request stays, and its consequences are told to ``then``
+        # a caller who leaves takes nothing back: the request stays, and its consequences are told to ``then``
+        outcome = await done
+        if isinstance(outcome, Rejected):
+            raise InternalError(f"the store refused it: {outcome.reason}")
+        return outcome
 
     async def flush(self) -> None:
         """Wait until everything that has come in so far is durable, or the store is found to be down."""

@@ -9,7 +9,6 @@ from typing import Final
 from outlive._core.seeds import hash_token
 from outlive._runtime.journal import Journal
 from outlive._runtime.notices import Notices
-from outlive.errors import StoreCorrupt
 from outlive.model import entries as en
 from outlive.model.events import Payload
 from outlive.model.ids import RunId, TokenHash
@@ -55,6 +54,7 @@ class Requests:
 
         Raises:
             StoreUnavailable: It was not taken in.
+            InternalError: The store refuses it.
         """
         message = en.Message(
             kind="payload",
@@ -66,8 +66,6 @@ class Requests:
             webhook=True,
         )
         outcome = await self._journal.request(message, then=self._told)
-        if isinstance(outcome, en.Rejected):
-            raise StoreCorrupt(f"the request could not be written: {outcome.reason}")
         assert isinstance(outcome, en.Accepted | en.Refused), f"{outcome} is not the outcome of a message"
         return outcome
 

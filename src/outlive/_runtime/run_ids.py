@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import contextvars
 import hashlib
-import re
-from typing import Final
 
 from uuid_utils import uuid7
 
 from outlive._core.context import step_metadata
 from outlive.model.ids import RunId
 
-_RUN_ID: Final = re.compile(r"[A-Za-z0-9_:@-][A-Za-z0-9_.:@-]{0,254}")
 _starts_in_step: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("outlive_starts")
-
-
-def given_run_id(run_id: str) -> RunId:
-    """An id that a user has chosen.
-
-    Raises:
-        ValueError: A run can't have it.
-    """
-    if not _RUN_ID.fullmatch(run_id):
-        raise ValueError(
-            f"{run_id!r} can't be a run id: up to 255 letters, digits and _ . : @ -, not beginning with a dot"
-        )
-    return RunId(run_id)
 
 
 def new_run_id() -> RunId:

@@ -10,9 +10,10 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
+from outlive._core.texts import LONGEST_KEY
 from outlive.cli.exits import Complaint
 from outlive.cli.opening import client, record_of
-from outlive.cli.options import AsJson, Url
+from outlive.cli.options import AsJson, Url, checked
 from outlive.cli.output import from_now, iso, line, on_terminal, print_json, table
 from outlive.errors import HookNotFound
 from outlive.model.events import Payload
@@ -131,6 +132,7 @@ def resume(
         raise Complaint(
             f"the payload is not JSON ({error}); a text is written with its quotes: '\"{payload}\"'"
         ) from error
+    checked(key, "an idempotency key", most=LONGEST_KEY)
     run = asyncio.run(_deliver(url, token, Payload.of("application/json", payload.encode()), key))
     print(f"run {run}: accepted; it is delivered when a worker has the run" if run else "accepted")
 

@@ -6,8 +6,23 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 
+from outlive._core.texts import check_text
+from outlive.cli.exits import Complaint
+
 Url: TypeAlias = Annotated[
     str | None,
     Parameter(help="The store: sqlite:///file.db. Unset: $OUTLIVE_URL, else the nearest .outlive/ upward from here."),
 ]
 AsJson: TypeAlias = Annotated[bool, Parameter(help="Print JSON, for programs.")]
+
+
+def checked(text: str, what: str, *, most: int) -> str:
+    """``text``, if it can be stored.
+
+    Raises:
+        Complaint: It can't.
+    """
+    try:
+        return check_text(text, what, most=most)
+    except ValueError as error:
+        raise Complaint(str(error)) from error

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from outlive._core.texts import LONGEST_REASON
 from outlive.cli import exits
 from outlive.cli.opening import client, record_of
-from outlive.cli.options import AsJson, Url
+from outlive.cli.options import AsJson, Url, checked
 from outlive.cli.output import cut, from_now, iso, length, line, on_terminal, print_json, styled, table
 from outlive.handles import Run
 from outlive.infos import RunInfo
@@ -114,6 +115,7 @@ def terminate(run: str, /, *, reason: str = "", url: Url = None) -> int:
     reason
         Kept with the run, for whoever asks for its result.
     """
+    checked(reason, "a reason", most=LONGEST_REASON)
     return asyncio.run(_ask(url, run, lambda handle: handle.terminate(reason), "terminated"))
 
 
