@@ -357,6 +357,28 @@ async def test_terminating_a_run_ends_its_steps(workers: MakeEngine) -> None:
         assert await first.store.tasks(run.id) == []  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("parked", [False, True])
+async def test_a_result_that_nobody_took_in_is_recorded_when_its_run_is_terminated(
+    workers: MakeEngine, *, parked: bool
+) -> None:
+    owner = workers(queues=("default",))
+    await owner.open()
+    run = await owner.start(film, 2)
+    if parked:
+        assert owner.worker is not None
+        owner.worker.hot[run.id].park("its code is wrong", "")
+    await asyncio.sleep(5)
+    await kill(owner)
+    async with workers(queues=("gpu",)) as other:
+        run = other.get_run(run.id)
+        await asyncio.sleep(60)
+        assert await run.status() == ("parked" if parked else "running")
+        assert await run.terminate("enough")
+        events = [event.kind for event in await run.events()]
+        assert events.count("step_completed") == 2 and events[-1] == "run_terminated"
+        await sound(other)
+
+
 async def test_r10_at_most_once_is_not_run_again_by_another_worker(workers: MakeEngine) -> None:
     async with workers(queues=("default",)) as first:
         dead = workers(queues=("gpu",))

@@ -37,6 +37,16 @@ def step(ref: int) -> ev.StepStarted:
     return ev.StepStarted(ref=ref, name="s", digest="d")
 
 
+def ended(id: int, accepted: float, ref: int, *, retries: bool = False) -> InboxItem:
+    result = ev.StepCompleted(ref=ref, name="s", digest="d", result=Raw(b"7"), started=1.0)
+    again = ev.StepRetrying(ref=ref, name="s", digest="d", error=Raw(b"1"), started=1.0, at=9.0)
+    return InboxItem(id=id, kind="step", accepted=accepted, ref=ref, ending=again if retries else result)
+
+
+def lost(ref: int) -> ev.StepCancelled:
+    return ev.StepCancelled(ref=ref, name="s", digest="d", outcome="unknown")
+
+
 def kinds(proposals: list[Any]) -> list[str]:
     return [ev.kind_of(proposal) for proposal in proposals]
 
@@ -103,3 +113,14 @@ def test_no_payload_is_lost_and_none_doubled(items: list[InboxItem], waits: list
     arranged = arrange([*waits, *others], items)
     assert sum(isinstance(p, ev.HookReceived | ev.HookDiscarded) for p in arranged) == len(items)
     assert len(arranged) == len(items) + len(waits) + len(others)
+
+
+def test_a_step_whose_end_is_known_did_not_end_in_the_unknown() -> None:
+    arranged = arrange([lost(1), lost(2), lost(3), DONE], [ended(1, 5.0, 2), ended(2, 6.0, 3, retries=True)])
+    assert kinds(arranged) == ["step_cancelled", "step_completed", "step_cancelled", "run_completed"]
+    assert kinds(arrange([lost(1)], [ended(1, 5.0, 1)])) == ["step_completed"]
+
+
+def test_what_is_known_of_steps_outlives_a_run_that_is_terminated() -> None:
+    arranged = arrange([ev.RunTerminated()], [ended(1, 5.0, 2), ended(2, 6.0, 3, retries=True), cancel(3, 7.0)])
+    assert kinds(arranged) == ["step_completed", "run_terminated"]

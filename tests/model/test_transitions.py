@@ -33,6 +33,9 @@ DECLARED = {
     (RunStatus.PARKED, ev.RunUnparked): RunStatus.RUNNING,
     (RunStatus.PARKED, ev.RunTerminated): RunStatus.TERMINATED,
     (RunStatus.PARKED, ev.HookDiscarded): RunStatus.PARKED,
+    (RunStatus.PARKED, ev.StepCompleted): RunStatus.PARKED,
+    (RunStatus.PARKED, ev.StepFailed): RunStatus.PARKED,
+    (RunStatus.PARKED, ev.StepCancelled): RunStatus.PARKED,
 }
 """Said a second time, by the tests: a change of the table has to be meant."""
 

@@ -101,9 +101,9 @@ class Carrier:
         appending = Appending(self._rows, row, worker=None, now=self._now)
         last = ev.RunTerminated(reason=terminate.reason)
         for event in arrange((last,), self._rows.inbox(row.id)):
-            assert isinstance(event, (ev.HookDiscarded, ev.RunTerminated)), (
-                "an inbox outlives its run only as discarded payloads"
-            )
+            assert isinstance(
+                event, (ev.HookDiscarded, ev.StepCompleted, ev.StepFailed, ev.StepCancelled, ev.RunTerminated)
+            ), "of an inbox discarded payloads outlive its run, and what is known of steps"
             appending.add(event)
         self._rows.append(row.id, row.link, appending.events)
         end(self._rows, row, last, now=self._now)

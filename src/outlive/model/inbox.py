@@ -16,6 +16,7 @@ MessageKind: TypeAlias = Literal["payload", "cancel", "wake", "child", "step"]
 EndStatus: TypeAlias = Literal["completed", "failed", "cancelled", "terminated", "not_found"]
 
 _LAST: Final = ev.TERMINAL | {ev.RunParked}
+_ENDS_STEP: Final = frozenset({ev.StepCompleted, ev.StepFailed, ev.StepCancelled})
 
 
 class InboxItem(Struct, frozen=True, kw_only=True):
@@ -64,26 +65,37 @@ def arrange(proposals: Sequence[Proposal], items: Iterable[InboxItem]) -> list[P
     """The proposals of one commit and the inbox taken in by it, in log order (R15).
 
     First what the owner found, then messages and due waits by time (inbox before timer, then ref), last what ends or parks the
-    run. A payload whose hook is disposed, or whose run ends, in this very commit is discarded, visibly (R18).
+    run. A payload whose hook is disposed, or whose run ends, in this very commit is discarded, visibly (R18). How a step in a queue
+    has ended is recorded in any case: for a body that is done with it instead of "unknown", for nobody where a run is terminated.
     """
+    items = list(items)
     last = [p for p in proposals if type(p) in _LAST]
     ended = any(type(p) in ev.TERMINAL for p in last)  # a parked run still wants its messages
+    terminated = any(type(p) is ev.RunTerminated for p in last)
+    endings = {item.ref: item.ending for item in items if type(item.ending) in _ENDS_STEP}
     disposed = {p.ref for p in proposals if type(p) is ev.HookDisposed}
+    known: set[int] = set()
     found: list[Proposal] = []
     timed: list[tuple[float, int, int, Proposal]] = []
     for proposal in proposals:
         if type(proposal) is ev.WaitCompleted:
             timed.append((proposal.due, 1, proposal.ref, proposal))
+        elif type(proposal) is ev.StepCancelled:
+            told = endings.get(proposal.ref)
+            known.add(proposal.ref)
+            found.append(proposal if told is None else told)
         elif type(proposal) not in _LAST:
             found.append(proposal)
     for item in items:
         event = to_event(item)
-        if event is None:
+        if event is None or (item.kind == "step" and event.ref in known):
             continue
         if ended or (item.kind == "payload" and item.ref in disposed):
-            if type(event) is not ev.HookReceived:
-                continue  # nobody is left to be told
-            found.append(ev.HookDiscarded(ref=event.ref, payload=event.payload, accepted=event.accepted))
+            if type(event) is ev.HookReceived:
+                found.append(ev.HookDiscarded(ref=event.ref, payload=event.payload, accepted=event.accepted))
+            elif terminated and event.ref in endings:
+                found.append(event)
+            # else nobody is left to be told
         else:
             timed.append((item.accepted, 0, item.id, event))
     timed.sort(key=lambda entry: entry[:3])

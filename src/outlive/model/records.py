@@ -79,7 +79,8 @@ RUN_TRANSITIONS: Final[Mapping[RunStatus, Mapping[type[Event], RunStatus]]] = {
     },
     RunStatus.PARKED: {
         ev.RunUnparked: RunStatus.RUNNING,
-        ev.HookDiscarded: RunStatus.PARKED,  # it is terminated while payloads wait
+        # it is terminated while payloads wait, or while it is not in its log how steps in queues ended
+        **dict.fromkeys((ev.HookDiscarded, ev.StepCompleted, ev.StepFailed, ev.StepCancelled), RunStatus.PARKED),
         **_ALIVE,
     },
     RunStatus.COMPLETED: {},
