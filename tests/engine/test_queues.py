@@ -57,6 +57,12 @@ async def endless(name: str) -> None:
 
 
 @step(queue="gpu")
+async def short() -> str:
+    await asyncio.sleep(5)
+    return "done after all"
+
+
+@step(queue="gpu")
 async def deaf() -> None:
     RAN.append("deaf")
     try:
@@ -117,6 +123,8 @@ async def one(name: str) -> object:
             return await blocking(1)
         case "doomed":
             await doomed()
+        case "short":
+            return await short()
         case "pay":
             try:
                 return await pay("p")
@@ -366,6 +374,8 @@ async def test_a_result_that_nobody_took_in_is_recorded_when_its_run_is_terminat
     run = await owner.start(film, 2)
     if parked:
         assert owner.worker is not None
+        while run.id not in owner.worker.hot:
+            await asyncio.sleep(0.01)
         owner.worker.hot[run.id].park("its code is wrong", "")
     await asyncio.sleep(5)
     await kill(owner)
@@ -460,6 +470,50 @@ async def test_r31_a_step_that_kills_is_found_though_a_run_has_a_long_step_of_it
         await engine.close()
 
 
+async def test_r31_no_step_is_failed_for_what_a_run_does_that_goes_on_each_time(workers: MakeEngine) -> None:
+    """It is never suspected, since each of its lives adds something to its log; a step of 5 s never lives to its end beside it."""
+    async with workers(worker=False) as client:
+        await client.start(deadly_but_busy.options(run_id="deadly"))
+        done = asyncio.ensure_future((await client.start(one, "short")).result())
+        for _ in range(40):
+            engine = workers()
+            await engine.open()
+            for _ in range(200):
+                await asyncio.sleep(0.1)
+                if done.done() or (ARMED and ARMED[0] + 1 <= asyncio.get_running_loop().time()):
+                    break
+            if done.done():
+                break
+            ARMED.clear()
+            await kill(engine)
+            await asyncio.sleep(20)
+        assert done.done()
+        assert await done == "done after all"
+        await client.get_run("deadly").terminate()
+        await sound(client)
+        await engine.close()
+
+
+async def test_r31_a_busy_worker_makes_way_for_what_has_to_be_alone(workers: MakeEngine) -> None:
+    async with workers(worker=False) as client:
+        await client.start(one.options(run_id="suspect"), "short")
+        for _ in range(4):
+            dead = workers()
+            await dead.open()
+            await asyncio.sleep(2)
+            await kill(dead)
+            await asyncio.sleep(20)
+        flow = [await client.start(mulling, 10)]
+        async with workers() as worker:
+            suspect = asyncio.ensure_future(client.get_run("suspect").result(timeout=300))
+            while not suspect.done():
+                await asyncio.sleep(3)
+                flow.append(await client.start(mulling, 10))  # there is always one
+            assert await suspect == "done after all"
+            assert {await run.result() for run in flow} == {10}
+            await sound(worker)
+
+
 async def test_r31_what_waits_to_be_alone_does_not_stop_a_worker_for_hours(workers: MakeEngine) -> None:
     async with workers(worker=False) as client:
         await client.start(one.options(run_id="suspect"), "endless")
@@ -490,6 +544,33 @@ async def mull() -> None:
 @workflow
 async def busy() -> None:
     await mull()
+
+
+@step
+async def tick(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+@workflow
+async def mulling(times: int) -> int:
+    for _ in range(times):
+        await tick(1)
+    return times
+
+
+@step(max_retries=0)
+async def kills_here() -> None:
+    ARMED.append(asyncio.get_running_loop().time())
+    await asyncio.sleep(1e6)
+
+
+@workflow
+async def deadly_but_busy() -> None:
+    """Each life records a few steps before the other one ends it."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(kills_here())
+        for _ in range(1000):
+            await tick(0.2)
 
 
 @step(queue="cpu")

@@ -61,7 +61,7 @@ def test_no_statement_scans_a_table(connection: apsw.Connection, name: str) -> N
         ("next_due", "runs_due (workflow=? AND wake_at>?)"),
         ("parked", "SEARCH before USING INDEX runs_parked (workflow=? AND fingerprint<?)"),
         ("parked", "SEARCH after USING INDEX runs_parked (workflow=? AND fingerprint>?)"),
-        ("suspects", "runs_owned (owner=?)"),
+        ("some_of_worker", "runs_owned (owner=?)"),
         ("free", "runs_owned (owner=?)"),
         ("owned", "runs_owned (owner=?)"),
         ("knocks", "runs_owned (owner=?)"),

@@ -29,7 +29,7 @@ from outlive.model import events as ev
 from outlive.model.commands import CallStep
 from outlive.model.ids import RunId
 from outlive.model.streams import streams_of
-from outlive.model.tasks import GIVEN_UP_AFTER, LONGEST_TRIAL, Lane, Wanted, trial
+from outlive.model.tasks import GIVEN_UP_AFTER, LONGEST_TRIAL, Lane, Wanted, alone, trial
 from outlive.model.webhooks import Answer
 from outlive.stores.protocol import Clock, Fence
 
@@ -48,6 +48,9 @@ class Host(Protocol):
 
     timers: Timers
     suspects: Suspects
+
+    @property
+    def busy(self) -> bool: ...
 
     def chance(self) -> float: ...
     def poke(self) -> None: ...
@@ -83,8 +86,8 @@ class Queues:
         self._rooms = rooms
         self._turn = 0
 
-    def wanted(self) -> Wanted:
-        """What it would take now: nothing beside what is on trial."""
+    def wanted(self, *, patient: bool = True) -> Wanted:
+        """What it would take now: nothing beside what is on trial. ``patient``: what has to be alone waits until no run is here."""
         now = self.host.clock.now()
         on_trial = self.host.suspects.trying(PROBATION) or any(task.tried_until > now for task in self.held.values())
         names: dict[Kind, list[str]] = {kind: [] for kind in self._rooms}
@@ -101,13 +104,19 @@ class Queues:
             rooms={queue: most - by_queue[queue] for queue, most in self._limits.items()},
             turn=self._turn,
             suspects=not self.host.suspects.trying(TRIAL),
-            idle=all(task.settled_at <= now for task in self.held.values()),
+            idle=all(task.settled_at <= now for task in self.held.values()) and not (patient and self.host.busy),
         )
 
     def trying(self, within: float) -> bool:
         """Whether it may yet be a step, taken within so many seconds, that kills this worker: then no suspected run is taken."""
         since = self.host.clock.now() - within
         return any(task.deaths and task.taken_at > since for task in self.held.values())
+
+    @property
+    def isolating(self) -> bool:
+        """A step is tried alone: no run is taken, so that it is known who did it if this worker dies now."""
+        since = self.host.clock.now() - TRIAL
+        return any(task.alone and task.taken_at > since for task in self.held.values())
 
     def take(self, claimed: en.ClaimedTask) -> None:
         """Run a task, or say at once how it has ended."""
@@ -117,6 +126,7 @@ class Queues:
         call = claimed.call
         if task.deaths:
             self.host.timers.at(task.tried_until, self.host.poke)
+            self.host.timers.at(task.taken_at + TRIAL, self.host.poke)
         if claimed.cancelling:
             task.end(steps.cancelled(task.call, call.attempt, "ended"))
         elif call.options.at_most_once and claimed.claims > 1:
@@ -161,6 +171,7 @@ class QueuedStep:
         )
         self.deaths: int = claimed.deaths
         self.taken_at: float = queues.host.clock.now()
+        self.alone: bool = alone(claimed.deaths) and not queues.host.busy
         self._queues = queues
         self._journal = queues.host.journal
         self._streams: Streams | None = None

@@ -16,6 +16,12 @@ TRIAL: Final = 10.0
 """Seconds for which suspected runs and suspected steps wait for each other."""
 
 
+PATIENCE: Final = 60.0
+"""Seconds for which a worker takes no run, so that a step can be tried alone."""
+MAKES_WAY: Final = 0.1
+"""The chance that it begins to, each time it looks, which is about once a second."""
+
+
 class Suspects:
     """The suspected runs of one life of a worker that have done nothing yet.
 
@@ -30,6 +36,7 @@ class Suspects:
         self._chance = chance
         self._poke = poke
         self._began = 0.0
+        self._way_until = 0.0
         self._since: dict[RunId, float] = {}
         self.steps_first: bool = False
         """Suspected steps have their turn first: at the beginning of every other life, so that each kind is tried without the other."""
@@ -38,6 +45,7 @@ class Suspects:
         """A new life."""
         self._since.clear()
         self._began = self._clock.now()
+        self._way_until = 0.0
         self.steps_first = self._chance() < 0.5
 
     def taken(self, run: RunId) -> None:
@@ -66,3 +74,23 @@ class Suspects:
         now = self._clock.now()
         tried = sum(taken > now - PROBATION for taken in self._since.values())
         return max((1 if now < self._began + TRIAL else AT_ONCE) - tried, 0)
+
+    # --- a step that has to be tried alone ---------------------------------------------------------------------------
+
+    def step_waits(self, waits: bool) -> None:
+        """Told of each look: one waits, or none, for the runs of this worker to be gone. One of its workers makes way for it, as chance has it."""
+        if not waits:
+            self._way_until = 0.0
+        elif not self._way_until and self._chance() < MAKES_WAY:
+            self._way_until = self._clock.now() + PATIENCE
+            self._timers.at(self._way_until, self._poke)
+
+    @property
+    def making_way(self) -> bool:
+        """No run is taken, and those that are here leave when they can."""
+        return self.steps_first or self._way_until > 0.0
+
+    @property
+    def out_of_patience(self) -> bool:
+        """There are still runs here: the step is tried beside them, and nobody will be charged."""
+        return 0.0 < self._way_until <= self._clock.now()

@@ -253,19 +253,21 @@ class Worker:
     async def _claim(self) -> float:
         self.timers.look()
         self.executor.sweep()
-        room = min(self._options.max_hot - len(self.hot) - len(self._hatching), CLAIM_BATCH)
+        room = self._room()
+        patient = not self.suspects.out_of_patience
         await self._serve(self.id)
         worker = self.id
         claims = await self._store.claim(
             worker,
-            limit=max(room, 0),
+            limit=room,
             workflows=self._registry.workflows.names(),
             fingerprint=self.fingerprint(),
             suspects=(suspects := 0 if self.queues.trying(TRIAL) else self.suspects.room()),
             root=self.root,
             queues=self._options.queues,
-            tasks=self.queues.wanted(),
+            tasks=self.queues.wanted(patient=patient),
         )
+        self.suspects.step_waits(claims.alone and self.busy)
         if self.journal.worker != worker:
             return 0.0  # the lease was lost meanwhile, and with it what was claimed under it
         for claimed in claims.runs:
@@ -278,7 +280,7 @@ class Worker:
         if self.suspects.steps_first:
             self.suspects.steps_first = False
             return 0.0
-        if room <= 0:
+        if room == 0:
             return self._poll
         if len(claims.runs) == room:
             return 0.0
@@ -291,6 +293,17 @@ class Worker:
 
     def acquitted(self, run: RunId) -> None:
         self.suspects.acquit(run)
+
+    def _room(self) -> int:
+        """For how many runs there is room now."""
+        if self.queues.isolating or self.suspects.making_way:
+            return 0
+        return max(min(self._options.max_hot - len(self.hot) - len(self._hatching), CLAIM_BATCH), 0)
+
+    @property
+    def busy(self) -> bool:
+        """Runs are in memory, or on their way there."""
+        return bool(self.hot or self._hatching)
 
     async def _look_for_knocks(self) -> None:
         if self.hot:
@@ -305,8 +318,7 @@ class Worker:
 
     def can_adopt(self, queue: str) -> bool:
         """Whether there is room for one more run, and it may be one of ``queue``."""
-        room = len(self.hot) < self._options.max_hot
-        return self.journal.worker is not None and self.serves(queue) and room and not self._closing
+        return self.journal.worker is not None and self.serves(queue) and self._room() > 0 and not self._closing
 
     def created(self, created: en.Created) -> None:
         """This engine has created a run. If it has claimed it in this life, it goes on from memory (R34)."""
@@ -361,7 +373,10 @@ class Worker:
             (streams_of(claimed.run),)
         )  # from here on only this worker tells; what others wrote before is to be read
         if claimed.crashes >= CRASHES_BEFORE_PARKING:
-            report = f"{claimed.crashes} times in a row a worker died while only this run could have done it"
+            report = (
+                f"{claimed.crashes} times a worker died, and of its runs only this one had done nothing since it was taken up; if it "
+                "was another's doing, wake it: outlive wake RUN"
+            )
             hot.park("it kills its workers", report)
             return
         asyncio.get_running_loop().call_soon(lambda: self._revival.wake(hot, takeover=True))
@@ -377,7 +392,8 @@ class Worker:
 
     def linger(self) -> float:
         """How long a run with nothing in flight should stay."""
-        return self._options.linger if len(self.hot) <= self._options.max_idle else 0.0
+        crowded = len(self.hot) > self._options.max_idle or self.suspects.making_way
+        return 0.0 if crowded else self._options.linger
 
     def chance(self) -> float:
         return self._random.random()

@@ -300,3 +300,5 @@ class Claims(Struct, frozen=True, kw_only=True):
     tasks: tuple[ClaimedTask, ...] = ()
     cancelling: tuple[TaskKey, ...] = ()
     """Tasks that this worker holds and that should end."""
+    alone: bool = False
+    """A task waits for this worker to be idle: it has to be tried alone."""

@@ -7,7 +7,7 @@ the inbox of its run; the slots of a queue are the tasks that living workers hol
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -115,19 +115,13 @@ def task_record(task: TaskRow) -> TaskRecord:
 
 
 def alone(deaths: int) -> bool:
-    """Whether a task that saw so many workers die is only run beside nothing that was taken lately."""
+    """Whether a task that saw so many workers die is only tried where no run is, nor another task that was taken lately."""
     return together(deaths) == 1
 
 
-def blamed(held: Collection[int], *, runs: int, suspects: int) -> bool:
-    """Whether the death of a worker is charged to the one task that it held.
-
-    Args:
-        held: The deaths of each task that it held.
-        runs: How many of its runs had done nothing since it took them.
-        suspects: How many of those may have killed a worker before.
-    """
-    return len(held) == 1 and (runs == 0 or (suspects == 0 and all(map(alone, held))))
+def blamed(held: int, *, runs: int) -> bool:
+    """Whether the death of a worker that held so many tasks, and had so many runs in memory, can only be the doing of its task."""
+    return held == 1 and runs == 0
 
 
 def together(deaths: int) -> int:
@@ -140,13 +134,16 @@ def trial(deaths: int) -> float:
     return min(5.0 * 2 ** min(deaths, 10), LONGEST_TRIAL) if deaths else 0.0
 
 
+def waits_to_be_alone(suspects: Sequence[TaskRow], *, idle: bool) -> bool:
+    """Whether the next of ``suspects`` is not tried now, because its worker is not idle."""
+    return not idle and bool(suspects) and alone(min(task.deaths for task in suspects))
+
+
 def next_tried(suspects: Sequence[TaskRow], *, idle: bool) -> list[TaskRow]:
     """Which of ``suspects`` are tried now: those that the fewest workers died with. What has to be alone waits until its worker is ``idle``."""
-    if not suspects:
+    if not suspects or waits_to_be_alone(suspects, idle=idle):
         return []
     least = min(task.deaths for task in suspects)
-    if alone(least) and not idle:
-        return []
     group = sorted(
         (task for task in suspects if task.deaths == least), key=lambda task: (task.call.options.priority, task.id)
     )
@@ -176,7 +173,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     suspects: bool = True
     """It may take tasks that workers died with. While there are some that it can take, it takes nothing else."""
     idle: bool = True
-    """It holds no task that it took lately."""
+    """It holds no task that it took lately, and has no run in memory."""
 
     @property
     def steps(self) -> list[str]:
@@ -185,7 +182,12 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     def beside(self, runs: Iterable[Claimed]) -> Wanted:
         """What it would take once it has taken ``runs``: nothing beside suspected ones, or it is never known who did it."""
-        return replace(self, lanes=()) if any(run.suspect for run in runs) else self
+        taken = list(runs)
+        return (
+            replace(self, lanes=())
+            if any(run.suspect for run in taken)
+            else replace(self, idle=self.idle and not taken)
+        )
 
 
 class Pick(NamedTuple):

@@ -29,7 +29,7 @@ from outlive.model.records import (
 )
 from outlive.model.rows import TaskRow
 from outlive.model.streams import Chunk, StreamRecord
-from outlive.model.tasks import Shares, Wanted, blamed, claim_task, claimed, next_tried, task_record
+from outlive.model.tasks import Shares, Wanted, blamed, claim_task, claimed, next_tried, task_record, waits_to_be_alone
 from outlive.stores.memory.rows import MemoryRows, RunKept
 from outlive.stores.protocol import NO_GUESTS, Clock, Fence, Pace, RunFilter
 
@@ -82,10 +82,7 @@ class MemoryStore:
         owned = [kept.row for kept in self._rows.runs.values() if kept.row.owner == worker]
         suspects = [row for row in owned if crashed and not row.progress]
         held = [task.deaths for task in self._rows.tasks.values() if task.owner == worker]
-        known = sum(row.suspect for row in suspects)
-        self._rows.free_tasks(
-            worker, crashed=crashed, blamed=crashed and blamed(held, runs=len(suspects), suspects=known)
-        )
+        self._rows.free_tasks(worker, crashed=crashed, blamed=crashed and blamed(len(held), runs=len(owned)))
         for row in suspects:
             row.suspect = True
             row.crashes += len(suspects) + len(held) == 1  # charged only when it was the only one (R31)
@@ -146,10 +143,12 @@ class MemoryStore:
         claimed = tuple(carrier.claim(run) for _, run in due[:limit])
         rest = [at for row in known if (at := self._rows.runs[row.id].row.wake_at) is not None]
         ending = tuple(task.key for task in self._rows.tasks.values() if task.owner == worker and task.cancelling)
-        taken = () if tasks is None else tuple(self._claim_tasks(worker, tasks.beside(claimed), root))
+        tasks = None if tasks is None else tasks.beside(claimed)
+        taken = () if tasks is None else tuple(self._claim_tasks(worker, tasks, root))
+        alone = tasks is not None and waits_to_be_alone(self._suspects(tasks, root), idle=tasks.idle)
         if dead or due[:limit] or taken:
             self.renew_now(worker)  # a claim that writes is a commit
-        return Claims(runs=claimed, next_due=min(rest, default=None), tasks=taken, cancelling=ending)
+        return Claims(runs=claimed, next_due=min(rest, default=None), tasks=taken, cancelling=ending, alone=alone)
 
     def _claim_tasks(self, worker: WorkerId, wanted: Wanted, root: RunId | None) -> Iterator[ClaimedTask]:
         rows = self._rows
@@ -158,11 +157,18 @@ class MemoryStore:
         for task in [task for task in free if task.cancelling]:
             yield claim_task(rows, copy.copy(task), worker)
         waiting = [task for task in free if not task.cancelling]
-        suspected = sorted((task for task in waiting if task.deaths), key=lambda task: task.deaths)
-        suspects = self._waiting(suspected, wanted) if wanted.suspects else []
+        suspects = self._suspects(wanted, root)
         fresh = [] if suspects else self._waiting([task for task in waiting if not task.deaths], wanted)
         for task in (*next_tried(suspects, idle=wanted.idle), *fresh):
             yield claim_task(rows, copy.copy(task), worker)
+
+    def _suspects(self, wanted: Wanted, root: RunId | None) -> list[TaskRow]:
+        if not wanted.suspects:
+            return []
+        tasks = [t for t in self._rows.tasks.values() if t.owner is None and t.deaths and not t.cancelling]
+        tasks = [task for task in tasks if root in (None, task.root)]
+        tasks.sort(key=lambda task: (task.deaths, task.call.options.priority, task.id))
+        return self._waiting(tasks, wanted)
 
     def _waiting(self, free: list[TaskRow], wanted: Wanted) -> list[TaskRow]:
         """Those of ``free`` that there is room for."""

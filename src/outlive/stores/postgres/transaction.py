@@ -11,7 +11,7 @@ from outlive.model.carry import Carrier
 from outlive.model.entries import Claimed, ClaimedTask, Entry, Outcome, Rejected
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.rows import RunRow, TaskRow
-from outlive.model.tasks import Shares, Wanted, blamed, claim_task, next_tried
+from outlive.model.tasks import Shares, Wanted, blamed, claim_task, next_tried, waits_to_be_alone
 from outlive.stores.columns import readable_tasks
 from outlive.stores.postgres.clock import ServerClock
 from outlive.stores.postgres.connections import Again, Connection
@@ -117,13 +117,11 @@ class Transaction:
         await self._connection.execute(self._sql["lock_worker"], worker)
         owned = await self._connection.fetch(self._sql["lock_owned"], worker)
         held = await self._connection.fetch(self._sql["lock_held"], worker)
-        runs = [suspect for _, progress, suspect in owned if not progress] if crashed else []
-        deaths = [deaths for _, deaths in held] if crashed else []
         if held:
-            blame = crashed and blamed(deaths, runs=len(runs), suspects=sum(runs))
+            blame = crashed and blamed(len(held), runs=len(owned))
             await self._connection.execute(self._sql["free_tasks"], worker, int(crashed), int(blame))
         if owned:
-            only = len(runs) + len(deaths) == 1
+            only = crashed and sum(not progress for _, progress in owned) + len(held) == 1
             await self._connection.execute(self._sql["free"], worker, self._now, crashed, only)
         await self._connection.execute(self._sql["leave"], worker)
 
@@ -157,8 +155,8 @@ class Transaction:
         self._leave(rows)
         return claimed
 
-    async def take_tasks(self, worker: WorkerId, wanted: Wanted, root: RunId | None) -> list[ClaimedTask]:
-        """Tasks that nobody holds, as there is room for them."""
+    async def take_tasks(self, worker: WorkerId, wanted: Wanted, root: RunId | None) -> tuple[list[ClaimedTask], bool]:
+        """Tasks that nobody holds, as there is room for them; and whether one waits to be alone."""
         rows = StagedRows(self._loaded)
         mine = list(readable_tasks(await self._connection.fetch(self._sql["ending_tasks"], root)))
         claimed = [claim_task(rows, task, worker) for task in mine]
@@ -173,7 +171,7 @@ class Transaction:
             fresh, _ = await self._choose("waiting_tasks", waiting, Shares(wanted, limits=limits, held=held), root)
         claimed += [claim_task(rows, task, worker) for task in (*next_tried(suspects, idle=wanted.idle), *fresh)]
         await flush(self._connection, self._sql, rows)
-        return claimed
+        return claimed, waits_to_be_alone(suspects, idle=wanted.idle)
 
     async def _steps(self, statement: str, wanted: Wanted, root: RunId | None) -> list[tuple[str, str]]:
         """Which steps wait, and where."""

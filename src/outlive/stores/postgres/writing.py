@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import asyncpg
 
 from outlive.errors import LeaseLost, StoreError, StoreUnavailable
-from outlive.model.entries import Claims, Entry, Outcome, Rejected, TaskKey
+from outlive.model.entries import ClaimedTask, Claims, Entry, Outcome, Rejected, TaskKey
 from outlive.model.ids import WorkerId
 from outlive.stores.postgres.appending import Append, OwnedRows, as_append
 from outlive.stores.postgres.clock import ServerClock
@@ -243,6 +243,8 @@ class Writer:
 
     async def _claim(self, worker: WorkerId, due: Due, ending: tuple[TaskKey, ...]) -> Claims:
         next_due: float | None = None
+        tasks: list[ClaimedTask] = []
+        alone = False
         try:
             async with self._transaction() as transaction:
                 if not await transaction.lease(worker, "claim"):
@@ -250,14 +252,14 @@ class Writer:
                 freed = await transaction.sweep(worker)
                 claimed = await transaction.take(worker, await transaction.due(due))
                 next_due = await transaction.next_due(due)
-                wanted = None if due.tasks is None else due.tasks.beside(claimed)
-                tasks = [] if wanted is None else await transaction.take_tasks(worker, wanted, due.root)
+                if due.tasks is not None:
+                    tasks, alone = await transaction.take_tasks(worker, due.tasks.beside(claimed), due.root)
                 if not (freed or claimed or tasks):
                     raise _Nothing  # what may not be taken yet is no reason to write
         except _Nothing:
-            return Claims(runs=(), next_due=next_due, cancelling=ending)
+            return Claims(runs=(), next_due=next_due, cancelling=ending, alone=alone)
         self._remember(transaction, worker)
-        return Claims(runs=tuple(claimed), next_due=next_due, tasks=tuple(tasks), cancelling=ending)
+        return Claims(runs=tuple(claimed), next_due=next_due, tasks=tuple(tasks), cancelling=ending, alone=alone)
 
     async def leave(self, worker: WorkerId) -> None:
         async def once() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from outlive.model.entries import ClaimedTask
 from outlive.model.ids import RunId, WorkerId
 from outlive.model.rows import TaskRow
-from outlive.model.tasks import Shares, Wanted, claim_task, next_tried
+from outlive.model.tasks import Shares, Wanted, claim_task, next_tried, waits_to_be_alone
 from outlive.stores.columns import readable_tasks
 from outlive.stores.sqlite.connection import Connection, fetch
 from outlive.stores.sqlite.rows import TASK, SqliteRows
@@ -21,6 +21,13 @@ def anything(connection: Connection, wanted: Wanted, root: RunId | None) -> bool
         next(_choice(connection, wanted, root), None) is not None
         or next(readable_tasks(fetch(connection, TASK, SQL["ending_tasks"], (root,))), None) is not None
     )
+
+
+def waits_alone(connection: Connection, wanted: Wanted, root: RunId | None) -> bool:
+    """Whether a task has to be tried alone, and waits for this worker to be idle."""
+    if wanted.idle or not wanted.suspects:
+        return False
+    return waits_to_be_alone(list(_waiting(connection, wanted, root, suspected=True)), idle=False)
 
 
 def claim(

@@ -259,7 +259,8 @@ class Writer:
             # nothing to write: no transaction, no fsync. What becomes due now is found by the next call
             if not fetch(self._connection, tuple[int], SQL["leased"], (worker, now)):
                 raise _lost(worker)
-            return Claims(runs=(), next_due=self._next_due(due), cancelling=ending)
+            alone = due.tasks is not None and queues.waits_alone(self._connection, due.tasks, due.root)
+            return Claims(runs=(), next_due=self._next_due(due), cancelling=ending, alone=alone)
         with self._transaction():
             if not self._leased(worker, now):
                 raise _lost(worker)
@@ -269,12 +270,15 @@ class Writer:
             claimed = [taken for run in self._due(due, now) if (taken := self._take(carrier, run))]
             next_due = self._next_due(due)
             steps: list[ClaimedTask] = []
+            alone = False
             if due.tasks is not None:
-                steps += queues.claim(self._connection, self._rows, worker, due.tasks.beside(claimed), due.root)
+                wanted = due.tasks.beside(claimed)
+                alone = queues.waits_alone(self._connection, wanted, due.root)
+                steps += queues.claim(self._connection, self._rows, worker, wanted, due.root)
         self._renewed[worker] = now
         for other in dead:
             self._locks.bury(other)
-        return Claims(runs=tuple(claimed), next_due=next_due, tasks=tuple(steps), cancelling=ending)
+        return Claims(runs=tuple(claimed), next_due=next_due, tasks=tuple(steps), cancelling=ending, alone=alone)
 
     def _take(self, carrier: Carrier, run: RunId) -> Claimed | None:
         self._execute("SAVEPOINT claim")
@@ -294,15 +298,10 @@ class Writer:
         return [other for other, until in others if until <= now or not self._locks.alive(other)]
 
     def _free(self, worker: WorkerId, *, crashed: bool) -> None:
-        runs: list[int] = []
-        held: list[int] = []
-        if crashed:
-            runs += [suspect for (suspect,) in fetch(self._connection, tuple[int], SQL["suspects"], (worker,))]
-            held += [deaths for (deaths,) in fetch(self._connection, tuple[int], SQL["some_held_tasks"], (worker,))]
-        self._execute(SQL["free"], (worker, self._clock.now(), crashed, len(runs) + len(held) == 1))
+        [(held, owned, suspects)] = fetch(self._connection, tuple[int, int, int], SQL["some_of_worker"], (worker,))
+        self._execute(SQL["free"], (worker, self._clock.now(), crashed, crashed and suspects + held == 1))
         self._execute(SQL["drop_void_tasks"], (worker,))
-        blame = crashed and blamed(held, runs=len(runs), suspects=sum(runs))
-        self._execute(SQL["free_tasks"], (worker, crashed, blame))
+        self._execute(SQL["free_tasks"], (worker, crashed, crashed and blamed(held, runs=owned)))
         self._execute(SQL["stop_serving"], (worker,))
         self._rows.forget()
         self._execute(SQL["leave"], (worker,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -236,24 +237,36 @@ class QueueConformance(WorldFixtures):
         assert take(world, W2, wanted(room=4, idle=False)) == []
         assert [(task.key.ref, task.deaths) for task in take(world, W2, wanted(room=4))] == [(1, 4)]
 
-    def test_r31_a_lone_step_is_charged_beside_runs_that_have_only_begun_and_not_beside_suspected_ones(
-        self, world: World
-    ) -> None:
-        world.start("r1")
-        world.append("r1", scheduled())
-        world.append("r1", release=True)
-        worker = W1
-        for crashes in (0, 1, 2, 3):
-            assert [task.crashes for task in take(world, worker)] == [crashes]
-            inherit(world, heir := WorkerId(f"heir-{crashes}"))
-            worker = heir
-        assert [(task.deaths, task.crashes) for task in take(world, worker)] == [(4, 4)]
+    def test_r31_a_step_is_charged_only_where_no_run_was(self, world: World) -> None:
+        """Not even one that has gone on: what it did next may have been deadly."""
+        worker = fifth(world)
+        [other] = take(world, worker)
+        end(world, done(other.key.ref), worker=worker)
+        [task] = take(world, worker)
         world.one(new_run("r2", claim=True), worker=worker)
+        world.one(new_run("r3", claim=True), worker=worker)
+        world.append("r3", done(1), worker=worker)
         inherit(world, W2)
-        assert [(task.deaths, task.crashes) for task in take(world, W2)] == [(5, 5)]
-        assert [claimed.run for claimed in world.claim(W2).runs if claimed.suspect] == ["r2"]
+        [again] = take(world, W2)
+        assert (again.deaths, again.crashes) == (task.deaths + 1, task.crashes)
+        for run in ("r2", "r3"):
+            world.one(Terminate(run=RunId(run), reason=""), worker=W2)
         inherit(world, W3 := WorkerId("w3"))
-        assert [(task.deaths, task.crashes) for task in take(world, W3)] == [(6, 5)]
+        [once_more] = take(world, W3)
+        assert (once_more.deaths, once_more.crashes) == (again.deaths + 1, again.crashes + 1)
+
+    def test_r31_a_worker_is_told_that_a_step_waits_for_it_to_be_idle(self, world: World) -> None:
+        worker = fifth(world)
+        options: dict[str, Any] = {"limit": 10, "workflows": (FLOW,), "fingerprint": "f", "suspects": 10}
+        for _ in range(2):
+            busy = world.do(world.store.claim(worker, tasks=wanted(idle=False), **options))
+            assert busy.alone and busy.tasks == ()
+        world.do(world.store.limit_queue("gpu", 0))
+        full = world.do(world.store.claim(worker, tasks=wanted(idle=False), **options))
+        assert not full.alone, "there is no room for it anyway"
+        world.do(world.store.limit_queue("gpu", None))
+        idle = world.do(world.store.claim(worker, tasks=wanted(), **options))
+        assert not idle.alone and len(idle.tasks) == 1
 
     def test_a_claim_that_finds_no_room_and_nothing_that_may_be_tried_writes_nothing(self, world: World) -> None:
         worker = fifth(world)

@@ -1,1 +1,1 @@
-SELECT run, deaths FROM outlive.tasks WHERE owner = $1 ORDER BY run, link, ref FOR UPDATE
+SELECT run FROM outlive.tasks WHERE owner = $1 ORDER BY run, link, ref FOR UPDATE

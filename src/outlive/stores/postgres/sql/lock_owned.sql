@@ -1,1 +1,1 @@
-SELECT id, progress, suspect FROM outlive.runs WHERE owner = $1 ORDER BY id FOR NO KEY UPDATE
+SELECT id, progress FROM outlive.runs WHERE owner = $1 ORDER BY id FOR NO KEY UPDATE
