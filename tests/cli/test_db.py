@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from outlive.stores.urls import shown
-
 from .conftest import Project
 
 pytestmark = pytest.mark.slow
@@ -45,16 +43,3 @@ def test_commands_work_on_it_as_on_a_file(project: Project, postgres_url: str) -
     assert "shop:double" in project.outlive("show", "r1", "--url", postgres_url).out
     assert project.outlive("doctor", "--url", postgres_url).code == 0
     assert project.outlive("prune", "--older-than", "0s", "--url", postgres_url).out == "1 runs deleted\n"
-
-
-@pytest.mark.parametrize(
-    ("url", "told"),
-    [
-        ("postgresql://me:secret@host/db?schema=s", "postgresql://me:***@host/db?schema=s"),
-        ("postgres://me@host/db", "postgres://me@host/db"),
-        ("postgresql://host/db?password=secret&schema=s", "postgresql://host/db?password=***&schema=s"),
-        ("sqlite:///a.db", "sqlite:///a.db"),
-    ],
-)
-def test_a_password_is_never_shown(url: str, told: str) -> None:
-    assert shown(url) == told
