@@ -394,6 +394,20 @@ async def test_without_a_server_it_says_so() -> None:
         await PostgresStore("postgresql://nobody:secret@127.0.0.1:1/none").open()
 
 
+@pytest.mark.parametrize(
+    "parameter",
+    ["nonsense=1", "shared_buffers=1", "statement_timeout=abc", "sslmode=bogus", "target_session_attrs=master"],
+)
+async def test_a_parameter_that_can_not_be_asked_for_is_not_tried_again(postgres_url: str, parameter: str) -> None:
+    with pytest.raises(ConfigurationError, match="a parameter of the url is refused"):
+        await PostgresStore(f"{postgres_url}&{parameter}").open()
+
+
+async def test_an_address_that_the_driver_can_not_read_is_not_tried_again() -> None:
+    with pytest.raises(ConfigurationError, match="can't be read"):
+        await PostgresStore("postgresql:///db?host=h&port=x").open()
+
+
 async def test_no_error_tells_the_password() -> None:
     with pytest.raises(StoreUnavailable) as caught:
         await PostgresStore("postgresql://nobody:secret@127.0.0.1:1/none").open()
@@ -450,7 +464,7 @@ async def test_pg11_a_newer_schema_is_refused(
         await PostgresStore(postgres_url).open()
 
 
-@pytest.mark.parametrize("schema", ["Über", 'a"b', "a;b", "", "1a", "a" * 60])
+@pytest.mark.parametrize("schema", ["Über", 'a"b', "a;b", "", "1a", "a" * 60, "pg_", "pg_catalog"])
 def test_pg10_a_schema_is_named_like_one(schema: str) -> None:
     with pytest.raises(ConfigurationError):
         PostgresStore(

@@ -23,7 +23,7 @@ def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) 
     Raises:
         ConfigurationError: No store has this kind of url.
     """
-    scheme, _, rest = url.partition("://")
+    scheme, colons, rest = url.partition("://")
     if scheme == "sqlite":
         from outlive.stores.sqlite import SQLiteStore
 
@@ -45,4 +45,6 @@ def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) 
         # with several machines one clock decides: the server's, unless a test has one of its own
         return PostgresStore(url, clock=None if isinstance(clock, SystemClock) else clock)
     # not the url itself: it may hold a password
-    raise ConfigurationError(f"no store for {scheme or 'this'}: urls; use sqlite:///path, postgresql://… or memory://")
+    raise ConfigurationError(
+        f"no store for {scheme if colons and scheme else 'this'}: urls; use sqlite:///path, postgresql://… or memory://"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncGenerator
 from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -19,6 +20,11 @@ CONNECT_TIMEOUT: Final = 10.0
 COMMAND_TIMEOUT: Final = 20.0
 """Seconds. A server that says nothing for so long is taken for gone: by then a lease has ended, and others go on."""
 DEFAULT_SCHEMA: Final = "outlive"
+MOST_PORT: Final = 65_535
+_WRITE: Final = (
+    "write postgresql://user:password@host:5432/database, and in a password %40 for @, %3A for :, %2F for /, %3F for ?, %23 for #, "
+    "%25 for %"
+)
 
 SETTINGS: Final = {"enable_seqscan": "off", "jit": "off", "random_page_cost": "1"}
 """All our statements go by an index. A plan that was made while the tables were empty would read all of them, and is kept for long."""
@@ -40,6 +46,15 @@ LOST: Final = (
 """After these the connection is of no use."""
 MOST_TRIES: Final = 50
 
+_HOST: Final = re.compile(r"(?:\[[^\[\]]+\]|[^\[\]:@]+)?(?::([0-9]{1,5})?)?")
+_REFUSED: Final = (
+    asyncpg.UndefinedObjectError,  # a parameter that the driver does not know is a setting for the server
+    asyncpg.CantChangeRuntimeParamError,
+    asyncpg.InvalidParameterValueError,
+    asyncpg.ClientConfigurationError,
+)
+"""After these, when it connects, something in the url is wrong."""
+
 log: Final = logging.getLogger("outlive.stores.postgres")
 
 
@@ -52,8 +67,22 @@ class Again(Exception):
 
 
 def parse(url: str) -> tuple[str, str]:
-    """The address for the driver, and the schema."""
-    parts = urlsplit(url)
+    """The address for the driver, and the schema.
+
+    Raises:
+        ConfigurationError: It names no server. Nothing of it is in the error: what stands in the wrong place may be a password.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigurationError(f"the url of this PostgreSQL can't be read; {_WRITE}") from None
+    hosts = parts.netloc.partition("@")[2] if "@" in parts.netloc else parts.netloc
+    for host in hosts.split(",") if hosts else ():
+        written = _HOST.fullmatch(host)
+        if not host or written is None or int(written[1] or 0) > MOST_PORT:
+            raise ConfigurationError(f"the url of this PostgreSQL has a host or a port that can't be one; {_WRITE}")
+    if parts.fragment:
+        raise ConfigurationError(f"the url of this PostgreSQL has a #, which means nothing in it; {_WRITE}")
     query = dict(parse_qsl(parts.query))
     schema = query.pop("schema", DEFAULT_SCHEMA)
     return urlunsplit(parts._replace(scheme="postgresql", query=urlencode(query))), schema
@@ -207,7 +236,15 @@ async def connect(dsn: str, *, pooled: bool) -> Connection:
     except asyncpg.InvalidCatalogNameError as error:
         raise ConfigurationError(f"{error}; create it with `createdb`, or name another one in the url") from error
     except (asyncpg.PostgresError, *LOST) as error:
+        if isinstance(error, _REFUSED) or "unsupported startup parameter" in str(error):  # the latter says pgbouncer
+            raise ConfigurationError(
+                f"a parameter of the url is refused ({error}); look at what follows the ? in it"
+            ) from error
         raise translated(error) from error
+    except (ValueError, OverflowError, IndexError):  # by the driver, of the address
+        raise ConfigurationError(
+            f"the url of this PostgreSQL, or one of $PGHOST and $PGPORT, can't be read; {_WRITE}"
+        ) from None
     else:
         return connection
 
