@@ -30,7 +30,7 @@ def doctor(*, url: Url = None, json: AsJson = False) -> int:
 
     Exit code 1 if something is.
     """
-    store = existing_url(url)
+    store = asyncio.run(existing_url(url))
     warnings = _Warnings()
     logger = logging.getLogger("outlive")
     logger.addHandler(warnings)
@@ -81,7 +81,7 @@ class _Warnings(logging.Handler):
 
 async def _examine(url: str) -> tuple[list[str], dict[str, int]]:
     try:
-        async with client(url) as engine:
+        async with Engine(url, worker=False) as engine:
             counts = {status.value: await _count(engine, status) for status in RunStatus}
             return await engine.store.audit(), {status: number for status, number in counts.items() if number}
     except StoreError as error:
