@@ -16,7 +16,7 @@ from outlive.cli.options import AsJson, Url
 from outlive.cli.output import print_json
 from outlive.cli.version import versions
 from outlive.engine import Engine
-from outlive.errors import StoreError
+from outlive.errors import StoreCorrupt
 from outlive.model.durations import seconds
 from outlive.model.records import RunStatus
 from outlive.stores.urls import shown
@@ -28,7 +28,7 @@ _SETTINGS: Final = ("OUTLIVE_URL", "OUTLIVE_GUARD", "PYTHONHASHSEED")
 def doctor(*, url: Url = None, json: AsJson = False) -> int:
     """Look for what is wrong with a store: its file, its invariants, its SQLite.
 
-    Exit code 1 if something is.
+    Exit code 1 if something is, or if it can't be looked into now.
     """
     store = asyncio.run(existing_url(url))
     warnings = _Warnings()
@@ -61,10 +61,18 @@ def doctor(*, url: Url = None, json: AsJson = False) -> int:
             print(f"warning   {warning}")
         for fault in wrong:
             print(f"wrong     {fault}")
-        print(
-            "all is well" if not wrong else f"{len(wrong)} things are wrong; keep a copy of the store and report them"
-        )
+        print(_verdict(len(wrong)))
     return exits.FAILED if wrong else exits.DONE
+
+
+def _verdict(wrong: int) -> str:
+    match wrong:
+        case 0:
+            return "all is well"
+        case 1:
+            return "1 thing is wrong; keep a copy of the store and report it"
+        case _:
+            return f"{wrong} things are wrong; keep a copy of the store and report them"
 
 
 class _Warnings(logging.Handler):
@@ -84,7 +92,7 @@ async def _examine(url: str) -> tuple[list[str], dict[str, int]]:
         async with Engine(url, worker=False) as engine:
             counts = {status.value: await _count(engine, status) for status in RunStatus}
             return await engine.store.audit(), {status: number for status, number in counts.items() if number}
-    except StoreError as error:
+    except StoreCorrupt as error:
         return [str(error)], {}
 
 
