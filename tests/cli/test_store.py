@@ -94,5 +94,12 @@ def test_prune_deletes_what_ended_and_nothing_else(two: Project) -> None:
     assert [run["id"] for run in two.outlive("runs", "--json").json] == ["open"]
 
 
+def test_prune_tells_programs_how_many(two: Project) -> None:
+    rehearsed = two.outlive("prune", "--older-than", "0s", "--dry-run", "--json").json
+    done = two.outlive("prune", "--older-than", "0s", "--json").json
+
+    assert (rehearsed, done) == ({"runs": 1, "dry_run": True}, {"runs": 1, "dry_run": False})
+
+
 def test_an_age_that_can_not_be_read_ends_with_2(two: Project) -> None:
     assert two.outlive("prune", "--older-than", "a month").code == 2

@@ -108,7 +108,7 @@ async def _count(engine: Engine, status: RunStatus, *, ended_before: float | Non
     return number
 
 
-def prune(*, older_than: str, dry_run: bool = False, url: Url = None) -> None:
+def prune(*, older_than: str, dry_run: bool = False, url: Url = None, json: AsJson = False) -> None:
     """Delete runs that ended long ago, with their logs, in small batches that keep nobody waiting.
 
     Parameters
@@ -122,18 +122,21 @@ def prune(*, older_than: str, dry_run: bool = False, url: Url = None) -> None:
         ended_before = time.time() - seconds(older_than)
     except ValueError as error:
         raise exits.Complaint(str(error)) from error
-    asyncio.run(_prune(url, ended_before, dry_run=dry_run))
+    number = asyncio.run(_prune(url, ended_before, dry_run=dry_run, told=not json))
+    if json:
+        print_json({"runs": number, "dry_run": dry_run})
+    else:
+        print(f"{number} runs {'would be deleted' if dry_run else 'deleted'}")
 
 
-async def _prune(url: str | None, ended_before: float, *, dry_run: bool) -> None:
+async def _prune(url: str | None, ended_before: float, *, dry_run: bool, told: bool) -> int:
+    """How many runs were deleted, or with ``dry_run`` would be."""
     async with client(url) as engine:
         if dry_run:
-            number = sum([await _count(engine, s, ended_before=ended_before) for s in RunStatus if s.ended])
-            print(f"{number} runs would be deleted")
-            return
+            return sum([await _count(engine, s, ended_before=ended_before) for s in RunStatus if s.ended])
         total = 0
         while deleted := await engine.store.prune(ended_before=ended_before, limit=_BATCH):
             total += deleted
-            if deleted == _BATCH:
+            if told and deleted == _BATCH:
                 print(f"{total} runs deleted so far", flush=True)
-        print(f"{total} runs deleted")
+        return total
