@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from outlive.model.events import Payload
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.stores.postgres import PostgresStore, writing
-from outlive.stores.postgres.connections import parse
+from outlive.stores.postgres.connections import connect, parse
 from outlive.testing.conformance.queues import scheduled, wanted
 from outlive.testing.conformance.world import FLOW, completed, hook, new_run, step
 
@@ -74,6 +75,24 @@ async def test_who_is_cancelled_leaves_no_transaction_behind(store: PostgresStor
         await asyncio.gather(committing, return_exceptions=True)
     assert isinstance((await store.commit(W1, [new_run("after")]))[0], Created)
     assert await store.audit() == []
+
+
+async def test_who_is_cancelled_while_it_connects_leaves_nothing_behind(
+    postgres_url: str, other: asyncpg.Connection
+) -> None:
+    said: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: said.append(str(context)))
+    for turns in range(16):
+        connecting = asyncio.create_task(connect(parse(postgres_url)[0], pooled=True))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        assert connecting.cancelled()
+    gc.collect()
+    await other.fetchval("SELECT 1")
+    gc.collect()
+    assert said == []
 
 
 # --- one clock -----------------------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncGenerator
-from typing import Final, TypeAlias
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -17,6 +17,8 @@ from outlive.errors import ConfigurationError, StoreError, StoreUnavailable
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 CONNECT_TIMEOUT: Final = 10.0
+LEAVE: Final = 0.2
+"""Seconds that a connection which nobody wants any more gets to be made."""
 COMMAND_TIMEOUT: Final = 20.0
 """Seconds. A server that says nothing for so long is taken for gone: by then a lease has ended, and others go on."""
 DEFAULT_SCHEMA: Final = "outlive"
@@ -222,12 +224,14 @@ async def connect(dsn: str, *, pooled: bool) -> Connection:
         ConfigurationError: It never will.
     """
     try:
-        connection: Connection = await asyncpg.connect(
-            dsn,
-            timeout=CONNECT_TIMEOUT,
-            command_timeout=COMMAND_TIMEOUT,
-            server_settings={"application_name": "outlive"} | ({} if pooled else SETTINGS),
-            statement_cache_size=0 if pooled else 200,
+        connection = await _let_it_end(
+            asyncpg.connect(
+                dsn,
+                timeout=CONNECT_TIMEOUT,
+                command_timeout=COMMAND_TIMEOUT,
+                server_settings={"application_name": "outlive"} | ({} if pooled else SETTINGS),
+                statement_cache_size=0 if pooled else 200,
+            )
         )
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
         raise ConfigurationError(
@@ -247,6 +251,30 @@ async def connect(dsn: str, *, pooled: bool) -> Connection:
         ) from None
     else:
         return connection
+
+
+async def _let_it_end(connecting: Coroutine[Any, Any, Connection]) -> Connection:
+    """What ``connecting`` gives; who is cancelled leaves it a moment.
+
+    The driver forgets a future when it is cancelled just when the server has been reached, and asyncio logs that as an error. Whoever
+    closes a store that was just opened meets that moment.
+    """
+    task = asyncio.ensure_future(connecting)
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait({task}, timeout=LEAVE)
+        finally:
+            task.cancel()
+            task.add_done_callback(_throw_away)
+        raise
+    return task.result()
+
+
+def _throw_away(connected: asyncio.Task[Connection]) -> None:
+    if not connected.cancelled() and connected.exception() is None:
+        connected.result().terminate()
 
 
 def meets_others(error: BaseException) -> bool:
