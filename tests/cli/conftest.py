@@ -123,12 +123,12 @@ class Project:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+    def begin(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """A command that goes on by itself; it is ended with the test."""
         child = subprocess.Popen(
             [sys.executable, "-m", "outlive", *arguments],
             cwd=self.folder,
-            env=self._environment({}),
+            env=self._environment(variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import asyncpg
 import pytest
 
+from outlive.stores.postgres.connections import parse
 from outlive.stores.urls import shown
 
 from .conftest import Project
@@ -48,13 +52,71 @@ def test_commands_work_on_it_as_on_a_file(project: Project, postgres_url: str) -
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    "command",
     [
-        ("postgresql://me:secret@host/db?schema=s", "postgresql://me:***@host/db?schema=s"),
-        ("postgres://me@host/db", "postgres://me@host/db"),
-        ("postgresql://host/db?password=secret&schema=s", "postgresql://host/db?password=***&schema=s"),
-        ("sqlite:///a.db", "sqlite:///a.db"),
+        ("runs",),
+        ("show", "r1"),
+        ("tail", "r1"),
+        ("hooks",),
+        ("queues",),
+        ("queues", "limit", "gpu", "1"),
+        ("replay", "r1", "shop"),
+        ("resume", "token", "1"),
+        ("cancel", "r1"),
+        ("keys", "list"),
+        ("keys", "revoke", "k1"),
+        ("doctor",),
+        ("prune", "--older-than", "1d"),
     ],
 )
-def test_a_password_is_never_shown(url: str, told: str) -> None:
-    assert shown(url) == told
+def test_a_command_that_looks_makes_no_schema(project: Project, postgres_url: str, command: tuple[str, ...]) -> None:
+    url = postgres_url.replace("//outlive@", "//outlive:hunter2@")
+    done = project.outlive(*command, "--url", url)
+
+    assert (done.code, done.out) == (2, "")
+    assert shown(url) in done.err and "?schema=" in done.err and "outlive db migrate" in done.err
+    assert "hunter2" not in done.err and len(done.err.splitlines()) == 1
+    assert not asyncio.run(_schema_exists(url))
+
+
+async def _schema_exists(url: str) -> bool:
+    dsn, schema = parse(url)
+    connection = await asyncpg.connect(dsn, statement_cache_size=0)
+    try:
+        return await connection.fetchval("SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)", schema)
+    finally:
+        await connection.close()
+
+
+def test_a_server_that_is_not_there_is_no_finding(project: Project) -> None:
+    done = project.outlive("doctor", "--url", "postgresql://me:secret@127.0.0.1:1/none")
+    assert (done.code, done.out) == (1, "")
+    assert "secret" not in done.err and "wrong" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [("?schema=pg_shop", "'pg_shop' can't be a schema"), ("?schema=shop&nonsense=1", "nonsense")],
+)
+@pytest.mark.parametrize("command", [("runs",), ("db", "status"), ("worker", "shop"), ("run", "shop:double", "1")])
+def test_a_url_that_can_never_be_used_is_wrong_usage(
+    project: Project, postgres_server: str, command: tuple[str, ...], parameters: str, problem: str
+) -> None:
+    done = project.outlive(*command, "--url", postgres_server + parameters)
+    assert (done.code, done.out) == (2, "")
+    assert problem in done.err
+
+
+@pytest.mark.parametrize("command", [("runs",), ("db", "status"), ("worker", "shop")])
+def test_a_port_that_is_no_number_is_wrong_usage(project: Project, command: tuple[str, ...]) -> None:
+    done = project.outlive(*command, "--url", "postgresql://me:secret@host:notaport/db")
+    assert (done.code, done.out) == (2, "")
+    assert "postgresql://user:password@host:5432/database" in done.err and "secret" not in done.err
+
+
+@pytest.mark.parametrize("command", [("runs",), ("doctor",), ("db", "status"), ("db", "migrate"), ("worker", "shop")])
+def test_without_its_driver_the_extra_is_named(project: Project, command: tuple[str, ...]) -> None:
+    (project.folder / "sitecustomize.py").write_text('import sys\n\nsys.modules["asyncpg"] = None\n')
+    done = project.outlive(*command, "--url", "postgresql://host/db", PYTHONPATH=str(project.folder))
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "outlive: PostgreSQL needs its driver: pip install 'outlive[postgres]'\n"

@@ -13,6 +13,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from outlive.stores.urls import shown
+
 from .conftest import FOREVER, Project, read_until
 
 pytestmark = pytest.mark.slow
@@ -243,3 +245,24 @@ def test_dev_begins_anew_when_the_code_changes(served: Served) -> None:
     assert child.wait(FOREVER) == 130
     with pytest.raises(httpx2.TransportError):
         httpx2.get(f"{served.url}/healthz", trust_env=False)
+
+
+@pytest.mark.parametrize("command", ["serve", "dev"])
+def test_a_server_never_tells_the_password_of_its_store(served: Served, postgres_url: str, command: str) -> None:
+    url = postgres_url.replace("//outlive@", "//outlive:hunter2@")
+    assert "hunter2" in url
+    child = served.project.begin(command, "party.py", "--port", str(served.port), "--verbose", OUTLIVE_URL=url)
+    line = read_until(child, "serving", stream="stderr")
+    arguments = arguments_of_children(child.pid)
+    child.send_signal(signal.SIGTERM)
+    out, err = child.communicate(timeout=FOREVER)
+
+    assert shown(url) in line
+    assert "hunter2" not in line + out + err
+    assert "hunter2" not in arguments, "everybody on the machine can read the arguments of a process"
+
+
+def arguments_of_children(pid: int) -> str:
+    children = Path(f"/proc/{pid}/task/{pid}/children")  # on Linux
+    numbers = children.read_text().split() if children.exists() else []
+    return " ".join(Path(f"/proc/{number}/cmdline").read_text() for number in numbers)

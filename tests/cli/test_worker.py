@@ -6,6 +6,8 @@ import signal
 
 import pytest
 
+from outlive.stores.urls import shown
+
 from .conftest import FOREVER, Project, read_until
 
 pytestmark = pytest.mark.slow
@@ -52,3 +54,18 @@ def test_a_worker_needs_modules_with_workflows(project: Project, modules: tuple[
 
     assert done.code == 2
     assert problem in done.err
+
+
+@pytest.mark.parametrize("options", [(), ("--verbose",), ("--processes", "2")])
+def test_a_worker_never_tells_the_password_of_its_store(
+    project: Project, postgres_url: str, options: tuple[str, ...]
+) -> None:
+    url = postgres_url.replace("//outlive@", "//outlive:hunter2@")
+    assert "hunter2" in url
+    worker = project.begin("worker", "shop.py", "--url", url, *options)
+    line = read_until(worker, "works in", stream="stderr")
+    worker.send_signal(signal.SIGTERM)
+    out, err = worker.communicate(timeout=FOREVER)
+
+    assert shown(url) in line
+    assert "hunter2" not in line + out + err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from outlive.model.events import Payload
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.stores.postgres import PostgresStore, writing
-from outlive.stores.postgres.connections import parse
+from outlive.stores.postgres.connections import connect, parse
 from outlive.testing.conformance.queues import scheduled, wanted
 from outlive.testing.conformance.world import FLOW, completed, hook, new_run, step
 
@@ -74,6 +75,24 @@ async def test_who_is_cancelled_leaves_no_transaction_behind(store: PostgresStor
         await asyncio.gather(committing, return_exceptions=True)
     assert isinstance((await store.commit(W1, [new_run("after")]))[0], Created)
     assert await store.audit() == []
+
+
+async def test_who_is_cancelled_while_it_connects_leaves_nothing_behind(
+    postgres_url: str, other: asyncpg.Connection
+) -> None:
+    said: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: said.append(str(context)))
+    for turns in range(16):
+        connecting = asyncio.create_task(connect(parse(postgres_url)[0], pooled=True))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        assert connecting.cancelled()
+    gc.collect()
+    await other.fetchval("SELECT 1")
+    gc.collect()
+    assert said == []
 
 
 # --- one clock -----------------------------------------------------------------------------------------------------------
@@ -394,6 +413,20 @@ async def test_without_a_server_it_says_so() -> None:
         await PostgresStore("postgresql://nobody:secret@127.0.0.1:1/none").open()
 
 
+@pytest.mark.parametrize(
+    "parameter",
+    ["nonsense=1", "shared_buffers=1", "statement_timeout=abc", "sslmode=bogus", "target_session_attrs=master"],
+)
+async def test_a_parameter_that_can_not_be_asked_for_is_not_tried_again(postgres_url: str, parameter: str) -> None:
+    with pytest.raises(ConfigurationError, match="a parameter of the url is refused"):
+        await PostgresStore(f"{postgres_url}&{parameter}").open()
+
+
+async def test_an_address_that_the_driver_can_not_read_is_not_tried_again() -> None:
+    with pytest.raises(ConfigurationError, match="can't be read"):
+        await PostgresStore("postgresql:///db?host=h&port=x").open()
+
+
 async def test_no_error_tells_the_password() -> None:
     with pytest.raises(StoreUnavailable) as caught:
         await PostgresStore("postgresql://nobody:secret@127.0.0.1:1/none").open()
@@ -450,7 +483,7 @@ async def test_pg11_a_newer_schema_is_refused(
         await PostgresStore(postgres_url).open()
 
 
-@pytest.mark.parametrize("schema", ["Über", 'a"b', "a;b", "", "1a", "a" * 60])
+@pytest.mark.parametrize("schema", ["Über", 'a"b', "a;b", "", "1a", "a" * 60, "pg_", "pg_catalog"])
 def test_pg10_a_schema_is_named_like_one(schema: str) -> None:
     with pytest.raises(ConfigurationError):
         PostgresStore(

@@ -10,8 +10,10 @@ from cyclopts import App
 
 from outlive._runtime.location import find_url
 from outlive.cli import exits
+from outlive.cli.opening import schema_state
 from outlive.cli.options import AsJson, Url
 from outlive.cli.output import print_json
+from outlive.stores.opening import need_postgres_driver
 from outlive.stores.urls import is_postgres, shown
 
 if TYPE_CHECKING:
@@ -27,9 +29,7 @@ def status(*, url: Url = None, json: AsJson = False) -> int:
     Exit code 1 if this Outlive can't work on it as it is.
     """
     store = _postgres(url)
-    from outlive.stores.postgres.migrating import state_of
-
-    state = asyncio.run(state_of(store))
+    state = asyncio.run(schema_state(store))
     _print(store, state, as_json=json)
     return exits.DONE if state.fits else exits.FAILED
 
@@ -41,6 +41,7 @@ def migrate(*, url: Url = None, json: AsJson = False) -> None:
     Workers do this too when they start. Here it can be done by a user who may create tables, before those come that may not.
     """
     store = _postgres(url)
+    need_postgres_driver()
     from outlive.stores.postgres.migrating import migrate_url
 
     _print(store, asyncio.run(migrate_url(store)), as_json=json)

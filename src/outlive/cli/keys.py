@@ -11,7 +11,7 @@ from typing import Final, Literal
 from cyclopts import App
 
 from outlive.cli import exits
-from outlive.cli.opening import client, existing_url, working_url
+from outlive.cli.opening import client, working_url
 from outlive.cli.options import AsJson, Url
 from outlive.cli.output import from_now, iso, line, on_terminal, print_json, table
 from outlive.cli.serving import needs_server
@@ -108,13 +108,13 @@ def revoke(id: str, /, *, url: Url = None) -> int:
     id
         As `outlive keys list` tells it.
     """
-    if not asyncio.run(_revoke(existing_url(url), id)):
+    if not asyncio.run(_revoke(url, id)):
         raise exits.Complaint(f"there is no key {id}; see: outlive keys list", exits.FAILED)
     print(f"key {id} is revoked")
     return exits.DONE
 
 
-async def _revoke(url: str, id: str) -> bool:
+async def _revoke(url: str | None, id: str) -> bool:
     async with client(url) as engine:
         return await engine.store.revoke_api_key(id)
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from outlive._runtime.location import default_url, find_url
 from outlive.cli.exits import Complaint
@@ -16,11 +17,15 @@ from outlive.engine import Engine
 from outlive.errors import RunNotFound
 from outlive.model.ids import RunId
 from outlive.model.records import RunRecord
-from outlive.stores.opening import SystemClock, open_store
+from outlive.stores.opening import SystemClock, need_postgres_driver, open_store
+from outlive.stores.urls import is_postgres, shown
+
+if TYPE_CHECKING:
+    from outlive.stores.postgres.migrating import SchemaState
 
 
-def existing_url(url: str | None) -> str:
-    """The store to look into; a command that only looks never makes one.
+async def existing_url(url: str | None) -> str:
+    """The store to look into; a command that only looks never makes one, nor a schema of one.
 
     Raises:
         Complaint: There is none.
@@ -33,7 +38,22 @@ def existing_url(url: str | None) -> str:
     scheme, _, rest = found.partition("://")
     if scheme == "sqlite" and rest.removeprefix("/") and not Path(rest.removeprefix("/")).exists():
         raise Complaint(f"there is no store at {rest.removeprefix('/')}; name another with --url")
+    if is_postgres(found):
+        state = await schema_state(found)
+        if state.version == 0:
+            raise Complaint(
+                f"there is no store in the schema {state.schema} of {shown(found)}; name another one with ?schema= in the url, "
+                "or make this one with `outlive db migrate`"
+            )
     return found
+
+
+async def schema_state(url: str) -> SchemaState:
+    """What stands in the PostgreSQL of ``url``, where nothing is changed."""
+    need_postgres_driver()
+    from outlive.stores.postgres.migrating import state_of
+
+    return await state_of(url)
 
 
 def working_url(url: str | None, *, beside: Path | None = None) -> str:
@@ -44,7 +64,7 @@ def working_url(url: str | None, *, beside: Path | None = None) -> str:
 @asynccontextmanager
 async def client(url: str | None) -> AsyncGenerator[Engine]:
     """An engine that executes nothing, on a store that exists."""
-    async with Engine(existing_url(url), worker=False) as engine:
+    async with Engine(await existing_url(url), worker=False) as engine:
         yield engine
 
 

@@ -14,7 +14,7 @@ from outlive._runtime.replaying import Verdict
 from outlive._runtime.replaying import replay as replay_log
 from outlive.cli import exits
 from outlive.cli.modules import load, load_modules
-from outlive.cli.opening import client, existing_url, record_of, under_hash_seed
+from outlive.cli.opening import existing_url, record_of, under_hash_seed
 from outlive.cli.options import AsJson, Url
 from outlive.cli.output import iso, print_json
 from outlive.cli.run import told_in_full
@@ -62,7 +62,7 @@ def replay(
     pdb
         Under the debugger: stops where the body begins, and where it diverges.
     """
-    store = existing_url(url)
+    store = asyncio.run(existing_url(url))
     under_hash_seed(store)
     load_modules(modules)
     recording = asyncio.run(_read(store, run, link))
@@ -78,7 +78,7 @@ def replay(
 
 
 async def _read(url: str, run: str, link: int | None) -> Recording:
-    async with client(url) as engine:
+    async with Engine(url, worker=False) as engine:
         record = await record_of(engine, run)
         number = record.link if link is None else link
         if not 1 <= number <= record.link:

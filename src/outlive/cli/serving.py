@@ -175,13 +175,15 @@ def dev(
         raise Complaint("reloading needs an extra; install it: pip install 'outlive[server]'")
     if not modules:
         raise Complaint("which workflows? Name the modules that hold them: outlive dev shop.orders")
-    options = ["--host", host, "--port", str(port), "--url", working_url(url), "--strict"]
+    options = ["--host", host, "--port", str(port), "--strict"]
     if base_url is not None:
         options += ["--base-url", base_url]
     if verbose:
         options.append("--verbose")
     # one token for all lives of the server, so that a reload logs nobody out
-    environment = {**os.environ, STARTUP_TOKEN: os.environ.get(STARTUP_TOKEN) or secrets.token_urlsafe(32)}
+    token = os.environ.get(STARTUP_TOKEN) or secrets.token_urlsafe(32)
+    # the url not as an argument: everybody on this machine can read those, and it may hold a password
+    environment = {**os.environ, "OUTLIVE_URL": working_url(url), STARTUP_TOKEN: token}
     return _Reloader([sys.executable, "-m", "outlive", "serve", *modules, *options], environment, watch or (".",)).run()
 
 

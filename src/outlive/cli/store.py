@@ -16,7 +16,7 @@ from outlive.cli.options import AsJson, Url
 from outlive.cli.output import print_json
 from outlive.cli.version import versions
 from outlive.engine import Engine
-from outlive.errors import StoreError
+from outlive.errors import StoreCorrupt
 from outlive.model.durations import seconds
 from outlive.model.records import RunStatus
 from outlive.stores.urls import shown
@@ -28,9 +28,9 @@ _SETTINGS: Final = ("OUTLIVE_URL", "OUTLIVE_GUARD", "PYTHONHASHSEED")
 def doctor(*, url: Url = None, json: AsJson = False) -> int:
     """Look for what is wrong with a store: its file, its invariants, its SQLite.
 
-    Exit code 1 if something is.
+    Exit code 1 if something is, or if it can't be looked into now.
     """
-    store = existing_url(url)
+    store = asyncio.run(existing_url(url))
     warnings = _Warnings()
     logger = logging.getLogger("outlive")
     logger.addHandler(warnings)
@@ -61,10 +61,18 @@ def doctor(*, url: Url = None, json: AsJson = False) -> int:
             print(f"warning   {warning}")
         for fault in wrong:
             print(f"wrong     {fault}")
-        print(
-            "all is well" if not wrong else f"{len(wrong)} things are wrong; keep a copy of the store and report them"
-        )
+        print(_verdict(len(wrong)))
     return exits.FAILED if wrong else exits.DONE
+
+
+def _verdict(wrong: int) -> str:
+    match wrong:
+        case 0:
+            return "all is well"
+        case 1:
+            return "1 thing is wrong; keep a copy of the store and report it"
+        case _:
+            return f"{wrong} things are wrong; keep a copy of the store and report them"
 
 
 class _Warnings(logging.Handler):
@@ -81,10 +89,10 @@ class _Warnings(logging.Handler):
 
 async def _examine(url: str) -> tuple[list[str], dict[str, int]]:
     try:
-        async with client(url) as engine:
+        async with Engine(url, worker=False) as engine:
             counts = {status.value: await _count(engine, status) for status in RunStatus}
             return await engine.store.audit(), {status: number for status, number in counts.items() if number}
-    except StoreError as error:
+    except StoreCorrupt as error:
         return [str(error)], {}
 
 
@@ -100,7 +108,7 @@ async def _count(engine: Engine, status: RunStatus, *, ended_before: float | Non
     return number
 
 
-def prune(*, older_than: str, dry_run: bool = False, url: Url = None) -> None:
+def prune(*, older_than: str, dry_run: bool = False, url: Url = None, json: AsJson = False) -> None:
     """Delete runs that ended long ago, with their logs, in small batches that keep nobody waiting.
 
     Parameters
@@ -114,18 +122,21 @@ def prune(*, older_than: str, dry_run: bool = False, url: Url = None) -> None:
         ended_before = time.time() - seconds(older_than)
     except ValueError as error:
         raise exits.Complaint(str(error)) from error
-    asyncio.run(_prune(url, ended_before, dry_run=dry_run))
+    number = asyncio.run(_prune(url, ended_before, dry_run=dry_run, told=not json))
+    if json:
+        print_json({"runs": number, "dry_run": dry_run})
+    else:
+        print(f"{number} runs {'would be deleted' if dry_run else 'deleted'}")
 
 
-async def _prune(url: str | None, ended_before: float, *, dry_run: bool) -> None:
+async def _prune(url: str | None, ended_before: float, *, dry_run: bool, told: bool) -> int:
+    """How many runs were deleted, or with ``dry_run`` would be."""
     async with client(url) as engine:
         if dry_run:
-            number = sum([await _count(engine, s, ended_before=ended_before) for s in RunStatus if s.ended])
-            print(f"{number} runs would be deleted")
-            return
+            return sum([await _count(engine, s, ended_before=ended_before) for s in RunStatus if s.ended])
         total = 0
         while deleted := await engine.store.prune(ended_before=ended_before, limit=_BATCH):
             total += deleted
-            if deleted == _BATCH:
+            if told and deleted == _BATCH:
                 print(f"{total} runs deleted so far", flush=True)
-        print(f"{total} runs deleted")
+        return total

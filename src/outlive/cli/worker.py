@@ -15,6 +15,7 @@ from outlive.cli.opening import under_hash_seed, working_url
 from outlive.cli.options import Url
 from outlive.cli.supervising import orphaned, supervise, supervised
 from outlive.engine import Engine
+from outlive.stores.urls import shown
 
 HOPELESS: Final = 70
 """Exit code of a worker that one of its runs has blocked for good."""
@@ -95,7 +96,7 @@ async def _work(url: str, *, strict: bool, queues: dict[str, int | None] | None)
         loop.add_signal_handler(number, _stop, stop, number)
     async with Engine(url, guard="strict" if strict else None, on_hopeless=give_up, queues=queues) as engine:
         names = [*registry.workflows.names(), *(f"queue {name}" for name in queues or ())]
-        log.info("worker %s works in %s on %s", engine.worker.id if engine.worker else "", url, ", ".join(names))
+        log.info("worker %s works in %s on %s", engine.worker.id if engine.worker else "", shown(url), ", ".join(names))
         watch = asyncio.create_task(_told_by_death(stop)) if supervised() else None
         await stop.wait()
         if watch is not None:

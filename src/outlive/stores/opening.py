@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from typing import Literal
 
 from outlive.errors import ConfigurationError
@@ -17,13 +18,22 @@ class SystemClock:
         return time.time()
 
 
+def need_postgres_driver() -> None:
+    """
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    if find_spec("asyncpg") is None:
+        raise ConfigurationError("PostgreSQL needs its driver: pip install 'outlive[postgres]'")
+
+
 def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) -> Store:
     """The store behind ``url``, not yet open.
 
     Raises:
         ConfigurationError: No store has this kind of url.
     """
-    scheme, _, rest = url.partition("://")
+    scheme, colons, rest = url.partition("://")
     if scheme == "sqlite":
         from outlive.stores.sqlite import SQLiteStore
 
@@ -38,11 +48,12 @@ def open_store(url: str, clock: Clock, durability: Literal["power", "process"]) 
 
         return MemoryStore(clock=clock)
     if is_postgres(url):
-        try:
-            from outlive.stores.postgres import PostgresStore
-        except ImportError as error:
-            raise ConfigurationError("PostgreSQL needs its driver: pip install 'outlive[postgres]'") from error
+        need_postgres_driver()
+        from outlive.stores.postgres import PostgresStore
+
         # with several machines one clock decides: the server's, unless a test has one of its own
         return PostgresStore(url, clock=None if isinstance(clock, SystemClock) else clock)
     # not the url itself: it may hold a password
-    raise ConfigurationError(f"no store for {scheme or 'this'}: urls; use sqlite:///path, postgresql://… or memory://")
+    raise ConfigurationError(
+        f"no store for {scheme if colons and scheme else 'this'}: urls; use sqlite:///path, postgresql://… or memory://"
+    )

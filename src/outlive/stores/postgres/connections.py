@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
-from typing import Final, TypeAlias
+import re
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -16,9 +17,16 @@ from outlive.errors import ConfigurationError, StoreError, StoreUnavailable
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 CONNECT_TIMEOUT: Final = 10.0
+LEAVE: Final = 0.2
+"""Seconds that a connection which nobody wants any more gets to be made."""
 COMMAND_TIMEOUT: Final = 20.0
 """Seconds. A server that says nothing for so long is taken for gone: by then a lease has ended, and others go on."""
 DEFAULT_SCHEMA: Final = "outlive"
+MOST_PORT: Final = 65_535
+_WRITE: Final = (
+    "write postgresql://user:password@host:5432/database, and in a password %40 for @, %3A for :, %2F for /, %3F for ?, %23 for #, "
+    "%25 for %"
+)
 
 SETTINGS: Final = {"enable_seqscan": "off", "jit": "off", "random_page_cost": "1"}
 """All our statements go by an index. A plan that was made while the tables were empty would read all of them, and is kept for long."""
@@ -40,6 +48,15 @@ LOST: Final = (
 """After these the connection is of no use."""
 MOST_TRIES: Final = 50
 
+_HOST: Final = re.compile(r"(?:\[[^\[\]]+\]|[^\[\]:@]+)?(?::([0-9]{1,5})?)?")
+_REFUSED: Final = (
+    asyncpg.UndefinedObjectError,  # a parameter that the driver does not know is a setting for the server
+    asyncpg.CantChangeRuntimeParamError,
+    asyncpg.InvalidParameterValueError,
+    asyncpg.ClientConfigurationError,
+)
+"""After these, when it connects, something in the url is wrong."""
+
 log: Final = logging.getLogger("outlive.stores.postgres")
 
 
@@ -52,8 +69,22 @@ class Again(Exception):
 
 
 def parse(url: str) -> tuple[str, str]:
-    """The address for the driver, and the schema."""
-    parts = urlsplit(url)
+    """The address for the driver, and the schema.
+
+    Raises:
+        ConfigurationError: It names no server. Nothing of it is in the error: what stands in the wrong place may be a password.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigurationError(f"the url of this PostgreSQL can't be read; {_WRITE}") from None
+    hosts = parts.netloc.partition("@")[2] if "@" in parts.netloc else parts.netloc
+    for host in hosts.split(",") if hosts else ():
+        written = _HOST.fullmatch(host)
+        if not host or written is None or int(written[1] or 0) > MOST_PORT:
+            raise ConfigurationError(f"the url of this PostgreSQL has a host or a port that can't be one; {_WRITE}")
+    if parts.fragment:
+        raise ConfigurationError(f"the url of this PostgreSQL has a #, which means nothing in it; {_WRITE}")
     query = dict(parse_qsl(parts.query))
     schema = query.pop("schema", DEFAULT_SCHEMA)
     return urlunsplit(parts._replace(scheme="postgresql", query=urlencode(query))), schema
@@ -193,12 +224,14 @@ async def connect(dsn: str, *, pooled: bool) -> Connection:
         ConfigurationError: It never will.
     """
     try:
-        connection: Connection = await asyncpg.connect(
-            dsn,
-            timeout=CONNECT_TIMEOUT,
-            command_timeout=COMMAND_TIMEOUT,
-            server_settings={"application_name": "outlive"} | ({} if pooled else SETTINGS),
-            statement_cache_size=0 if pooled else 200,
+        connection = await _let_it_end(
+            asyncpg.connect(
+                dsn,
+                timeout=CONNECT_TIMEOUT,
+                command_timeout=COMMAND_TIMEOUT,
+                server_settings={"application_name": "outlive"} | ({} if pooled else SETTINGS),
+                statement_cache_size=0 if pooled else 200,
+            )
         )
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
         raise ConfigurationError(
@@ -207,9 +240,41 @@ async def connect(dsn: str, *, pooled: bool) -> Connection:
     except asyncpg.InvalidCatalogNameError as error:
         raise ConfigurationError(f"{error}; create it with `createdb`, or name another one in the url") from error
     except (asyncpg.PostgresError, *LOST) as error:
+        if isinstance(error, _REFUSED) or "unsupported startup parameter" in str(error):  # the latter says pgbouncer
+            raise ConfigurationError(
+                f"a parameter of the url is refused ({error}); look at what follows the ? in it"
+            ) from error
         raise translated(error) from error
+    except (ValueError, OverflowError, IndexError):  # by the driver, of the address
+        raise ConfigurationError(
+            f"the url of this PostgreSQL, or one of $PGHOST and $PGPORT, can't be read; {_WRITE}"
+        ) from None
     else:
         return connection
+
+
+async def _let_it_end(connecting: Coroutine[Any, Any, Connection]) -> Connection:
+    """What ``connecting`` gives; who is cancelled leaves it a moment.
+
+    The driver forgets a future when it is cancelled just when the server has been reached, and asyncio logs that as an error. Whoever
+    closes a store that was just opened meets that moment.
+    """
+    task = asyncio.ensure_future(connecting)
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait({task}, timeout=LEAVE)
+        finally:
+            task.cancel()
+            task.add_done_callback(_throw_away)
+        raise
+    return task.result()
+
+
+def _throw_away(connected: asyncio.Task[Connection]) -> None:
+    if not connected.cancelled() and connected.exception() is None:
+        connected.result().terminate()
 
 
 def meets_others(error: BaseException) -> bool:

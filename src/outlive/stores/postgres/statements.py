@@ -10,7 +10,7 @@ from outlive.errors import ConfigurationError
 
 _COMMENT: Final = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _PACKAGE: Final = files("outlive.stores.postgres")
-_SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+_SCHEMA: Final = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,47}")
 
 
 def _texts(folder: str) -> dict[str, str]:
@@ -36,7 +36,8 @@ class Statements:
     def __init__(self, schema: str) -> None:
         if not _SCHEMA.fullmatch(schema):
             raise ConfigurationError(
-                f"{schema!r} can't be a schema: up to 48 of a-z, 0-9 and _, not beginning with a digit"
+                f"{schema!r} can't be a schema: up to 48 of a-z, 0-9 and _, beginning neither with a digit nor with pg_, "
+                "which PostgreSQL keeps for itself; name another one with ?schema= in the url"
             )
         self.schema = schema
         self._texts: dict[str, str] = {name: self.qualify(text) for name, text in _STATEMENTS.items()}
