@@ -503,8 +503,11 @@ async def test_r31_a_busy_worker_makes_way_for_what_has_to_be_alone(workers: Mak
             await asyncio.sleep(2)
             await kill(dead)
             await asyncio.sleep(20)
+        await client.limit_queue("gpu", 0)  # until the worker is busy
         flow = [await client.start(mulling, 10)]
         async with workers() as worker:
+            await asyncio.sleep(5)
+            await client.limit_queue("gpu", None)
             suspect = asyncio.ensure_future(client.get_run("suspect").result(timeout=300))
             while not suspect.done():
                 await asyncio.sleep(3)
