@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from outlive import Engine, step, workflow
+from outlive._runtime.lease import Lease
 from outlive.model.entries import Claims, Entry, Outcome
 from outlive.model.events import Recorded
 from outlive.model.ids import WorkerId
@@ -158,3 +160,44 @@ async def test_what_waits_for_the_lease_can_be_cancelled(
     await asyncio.sleep(60)
     assert (await run.status()) == "cancelled"
     assert effects("acts") == []
+
+
+async def test_a_worker_survives_what_its_store_should_not_raise(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that stopped to look would strand what it could take, and nobody would know."""
+    often = {"poll": 1.0, "look_every": 1.0}
+    async with make_engine(worker=False, **often) as client, make_engine(**often) as engine:
+        right = engine.store.claim
+        wrong = 0
+
+        async def claim(*args: Any, **kwargs: Any) -> Claims:
+            nonlocal wrong
+            wrong += 1
+            if wrong <= 3:
+                raise RuntimeError("a bug")
+            return await right(*args, **kwargs)
+
+        monkeypatch.setattr(engine.store, "claim", claim)
+        assert await (await client.start(one, False)).result() == "acted"
+        assert wrong > 3 and "in a way it should not" in caplog.text
+        monkeypatch.undo()
+
+
+async def test_a_heartbeat_survives_what_its_store_should_not_raise(clock: VirtualClock) -> None:
+    renewed = threading.Event()
+    tries = 0
+
+    class Broken:
+        def renew_now(self, _worker: WorkerId) -> bool:
+            nonlocal tries
+            tries += 1
+            if tries <= 3:
+                raise RuntimeError("a bug")
+            renewed.set()
+            return True
+
+    lease = Lease(Broken(), WorkerId("w"), 0.02, clock, on_lost=lambda _: pytest.fail("it stands"))  # type: ignore[arg-type]
+    lease.keep()
+    assert renewed.wait(30)
+    lease.end()

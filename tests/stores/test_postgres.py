@@ -408,6 +408,31 @@ async def test_a_server_that_became_a_standby_is_left(store: PostgresStore, requ
     assert isinstance((await store.commit(None, [new_run("r1")]))[0], Created)
 
 
+async def test_a_user_who_is_locked_out_for_a_while_finds_back(
+    postgres_url: str, other: asyncpg.Connection, request: pytest.FixtureRequest
+) -> None:
+    """At the start that would be a mistake in the url; a store that is at work waits, as for a server that is away."""
+    if request.config.getoption("pooled"):
+        pytest.skip("the pooler logs in with its own connections")
+    schema, user = parse(postgres_url)[1], parse(postgres_url)[1].replace("test", "user")
+    await other.execute(f'CREATE ROLE "{user}" LOGIN; CREATE SCHEMA "{schema}" AUTHORIZATION "{user}"')
+    url = postgres_url.replace("outlive@", f"{user}@")
+    async with opened(url) as store:
+        await store.join(W1, lease=30)
+        await other.execute(f'ALTER ROLE "{user}" NOLOGIN')
+        await other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", user)
+        for ask in (lambda: store.commit(W1, [new_run("r1")]), lambda: asyncio.to_thread(store.renew_now, W1)):
+            for _ in range(3):
+                with pytest.raises(StoreUnavailable):
+                    await ask()
+        with pytest.raises(ConfigurationError):
+            await PostgresStore(url).open()
+        await other.execute(f'ALTER ROLE "{user}" LOGIN')
+        assert isinstance((await store.commit(W1, [new_run("r1")]))[0], Created)
+        assert await asyncio.to_thread(store.renew_now, W1)
+    await other.execute(f'DROP SCHEMA "{schema}" CASCADE; DROP ROLE "{user}"')
+
+
 async def test_without_a_server_it_says_so() -> None:
     with pytest.raises(StoreUnavailable, match="can't be used now"):
         await PostgresStore("postgresql://nobody:secret@127.0.0.1:1/none").open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -10,6 +11,8 @@ from typing import Final
 from outlive.errors import StoreError
 from outlive.model.ids import WorkerId
 from outlive.stores.protocol import Clock, Store
+
+log: Final = logging.getLogger("outlive.worker")
 
 LONGEST_REST: Final = 3600.0
 
@@ -68,7 +71,9 @@ class Lease:
             sent = self._clock.now()
             try:
                 stands = self._store.renew_now(self.worker)
-            except StoreError:
+            except Exception as error:  # whatever it is, it must not end the heartbeat
+                if not isinstance(error, StoreError):
+                    log.critical("renewing a lease went wrong in a way it should not", exc_info=error)
                 stands = self._clock.now() < self._good_until  # unknown until the lease must have ended (B9)
             else:
                 if stands:

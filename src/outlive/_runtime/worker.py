@@ -235,6 +235,10 @@ class Worker:
                 log.warning("can't claim runs now: %s", error)
                 self._strays_expected = True  # it may have happened though it said otherwise
                 pause = 1.0
+            except Exception as error:  # a bug, but a worker that stopped to look would strand what it could take
+                log.critical("looking for runs went wrong in a way it should not", exc_info=error)
+                self._strays_expected = True
+                pause = 1.0
             if pause > 0:
                 await self._nap(pause)
 

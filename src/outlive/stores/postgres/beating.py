@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from outlive.errors import StoreUnavailable
+from outlive.errors import ConfigurationError, StoreUnavailable
 from outlive.model.ids import WorkerId
 from outlive.stores.postgres.connections import Connections
 from outlive.stores.postgres.statements import Statements
@@ -35,7 +35,10 @@ class Beat:
     async def _renew(self, worker: WorkerId) -> bool:
         if self._connections is None:
             connections = Connections(self._dsn, most=1)
-            await connections.open()
+            try:
+                await connections.open()
+            except ConfigurationError as error:  # who asks is at work already, and has to go on
+                raise StoreUnavailable(f"{error}; this is tried again") from error
             self._connections = connections
         async with self._connections.single() as connection:
             return await connection.fetchval(self._sql["renew"], worker, self._time()) is not None

@@ -97,6 +97,7 @@ class Connections:
         self._dsn = dsn
         self._room = asyncio.Semaphore(most)
         self._free: list[Connection] = []
+        self._opened = False
         self._closed = False
         self.pooled: bool = False
         """A pooler that hands out another server connection for each transaction stands between: no session state then."""
@@ -109,6 +110,7 @@ class Connections:
             self.pooled = await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid()
         if not self.pooled:
             await self._put_away()  # it was opened as if there were a pooler
+        self._opened = True
 
     async def close(self) -> None:
         self._closed = True
@@ -160,7 +162,12 @@ class Connections:
             connection = self._free.pop()
             if not connection.is_closed():
                 return connection
-        return await connect(self._dsn, pooled=self.pooled)
+        try:
+            return await connect(self._dsn, pooled=self.pooled)
+        except ConfigurationError as error:
+            if self._opened:  # it was right once, and may be right again: a password that is being changed
+                raise StoreUnavailable(f"{error}; this is tried again") from error
+            raise
 
     @contextlib.asynccontextmanager
     async def stamped(self) -> AsyncGenerator[Connection, None]:
