@@ -517,6 +517,29 @@ async def test_r31_a_busy_worker_makes_way_for_what_has_to_be_alone(workers: Mak
             await sound(worker)
 
 
+async def test_r31_runs_do_not_wait_for_a_step_that_waits_for_another_one(workers: MakeEngine) -> None:
+    """Making way for it would be in vain for 10 minutes: a step that was taken lately is in its way."""
+    async with workers(worker=False) as client:
+        await client.start(one.options(run_id="suspect"), "short")
+        for _ in range(4):
+            dead = workers()
+            await dead.open()
+            await asyncio.sleep(2)
+            await kill(dead)
+            await asyncio.sleep(20)
+        await client.limit_queue("gpu", 0)
+        async with workers() as worker:
+            await client.start(long_calculation.options(run_id="long"))
+            await asyncio.sleep(5)
+            await client.limit_queue("gpu", None)
+            for _ in range(20):
+                assert await (await client.start(mulling, 1)).result(timeout=30) == 1
+            assert await client.get_run("suspect").result(timeout=1000) == "done after all"
+            await client.get_run("long").terminate()
+            await asyncio.sleep(20)
+            await sound(worker)
+
+
 async def test_r31_what_waits_to_be_alone_does_not_stop_a_worker_for_hours(workers: MakeEngine) -> None:
     async with workers(worker=False) as client:
         await client.start(one.options(run_id="suspect"), "endless")

@@ -104,13 +104,19 @@ class Queues:
             rooms={queue: most - by_queue[queue] for queue, most in self._limits.items()},
             turn=self._turn,
             suspects=not self.host.suspects.trying(TRIAL),
-            idle=all(task.settled_at <= now for task in self.held.values()) and not (patient and self.host.busy),
+            idle=self.settled and not (patient and self.host.busy),
         )
 
     def trying(self, within: float) -> bool:
         """Whether it may yet be a step, taken within so many seconds, that kills this worker: then no suspected run is taken."""
         since = self.host.clock.now() - within
         return any(task.deaths and task.taken_at > since for task in self.held.values())
+
+    @property
+    def settled(self) -> bool:
+        """No task is here that was taken lately."""
+        now = self.host.clock.now()
+        return all(task.settled_at <= now for task in self.held.values())
 
     @property
     def isolating(self) -> bool:

@@ -14,8 +14,6 @@ PROBATION: Final = 2.0
 """Seconds for which a suspected run is the only suspect of its worker: no other one is taken, and no step from a queue."""
 TRIAL: Final = 10.0
 """Seconds for which suspected runs and suspected steps wait for each other."""
-
-
 PATIENCE: Final = 60.0
 """Seconds for which a worker takes no run, so that a step can be tried alone."""
 MAKES_WAY: Final = 0.1
@@ -79,7 +77,7 @@ class Suspects:
 
     def step_waits(self, waits: bool) -> None:
         """Told of each look: one waits, or none, for the runs of this worker to be gone. One of its workers makes way for it, as chance has it."""
-        if not waits:
+        if not waits or self.out_of_patience:  # it was tried in this look, if at all
             self._way_until = 0.0
         elif not self._way_until and self._chance() < MAKES_WAY:
             self._way_until = self._clock.now() + PATIENCE

@@ -271,7 +271,8 @@ class Worker:
             queues=self._options.queues,
             tasks=self.queues.wanted(patient=patient),
         )
-        self.suspects.step_waits(claims.alone and self.busy)
+        # a task that was taken lately keeps it waiting too, and for longer than runs should wait for that
+        self.suspects.step_waits(claims.alone and self.busy and self.queues.settled)
         if self.journal.worker != worker:
             return 0.0  # the lease was lost meanwhile, and with it what was claimed under it
         for claimed in claims.runs:
