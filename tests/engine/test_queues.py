@@ -530,12 +530,14 @@ async def test_r31_runs_do_not_wait_for_a_step_that_waits_for_another_one(worker
         await client.limit_queue("gpu", 0)
         async with workers() as worker:
             await client.start(long_calculation.options(run_id="long"))
+            await client.start(busy.options(run_id="busy"))
             await asyncio.sleep(5)
             await client.limit_queue("gpu", None)
             for _ in range(20):
                 assert await (await client.start(mulling, 1)).result(timeout=30) == 1
-            assert await client.get_run("suspect").result(timeout=1000) == "done after all"
-            await client.get_run("long").terminate()
+            assert await client.get_run("suspect").result(timeout=2000) == "done after all"
+            for endless_one in ("long", "busy"):
+                await client.get_run(endless_one).terminate()
             await asyncio.sleep(20)
             await sound(worker)
 
