@@ -86,9 +86,11 @@ async def test_who_is_cancelled_while_it_connects_leaves_nothing_behind(
         connecting = asyncio.create_task(connect(parse(postgres_url)[0], pooled=True))
         for _ in range(turns):
             await asyncio.sleep(0)
-        connecting.cancel()
-        await asyncio.gather(connecting, return_exceptions=True)
-        assert connecting.cancelled()
+        if connecting.cancel():
+            await asyncio.gather(connecting, return_exceptions=True)
+            assert connecting.cancelled()
+        else:  # a server that is near may be quicker
+            connecting.result().terminate()
     gc.collect()
     await other.fetchval("SELECT 1")
     gc.collect()
