@@ -6,15 +6,18 @@ import asyncio
 import enum
 import functools
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 import outlive
 from outlive import Engine, FatalError, StepInterrupted, StoreUnavailable, get_step_metadata, step, workflow
 from outlive._core.registry import Registry
 from outlive.model import events as ev
-from outlive.model.entries import Claims
+from outlive.model.entries import Claims, Entry, Outcome, RunCommit, TaskCommit
+from outlive.model.ids import WorkerId
 from outlive.model.tasks import GIVEN_UP_AFTER
 from outlive.stores.memory import MemoryStore
 from outlive.testing.clock import VirtualClock, virtual_options
@@ -154,6 +157,12 @@ async def hurried() -> str:
 @workflow
 async def raced() -> str:
     name, _ = await outlive.race(slow=endless("loser"), quick=outlive.sleep(3))
+    return name
+
+
+@workflow
+async def three_race() -> str:
+    name, _ = await outlive.race(quick=short(), slow=endless("a"), slower=endless("b"))
     return name
 
 
@@ -363,6 +372,44 @@ async def test_terminating_a_run_ends_its_steps(workers: MakeEngine) -> None:
         assert RAN == ["slow", "cancelled"]
         await sound(first)
         assert await first.store.tasks(run.id) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["memory-hot"])
+async def test_what_ends_while_the_end_of_its_run_is_written_in_parts_ends_once(
+    workers: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that lost are cancelled in two commits; the second of them ends before the first commit, which takes that in."""
+    monkeypatch.setattr("outlive._runtime.outbox.MAX_PROPOSALS", 1)
+    async with workers(queues=("default",)) as first, workers(queues=("gpu",)) as second:
+        worker, commit_now = second.worker, first.store.commit_now
+        assert worker is not None
+        late: list[Outcome] = []
+
+        def commit(by: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome] | None:
+            for entry in entries:
+                if (
+                    isinstance(entry, RunCommit)
+                    and type(next(iter(entry.proposals), None)) is ev.StepCancelled
+                    and not late
+                ):
+                    [key] = [key for key in worker.queues.held if key.ref == 3]
+                    call = worker.queues.held[key].call
+                    end = ev.StepCompleted(ref=3, name=call.name, digest=call.digest, result=Raw(b"1"), started=1.0)
+                    late.extend(
+                        commit_now(worker.id, [TaskCommit(run=key.run, link=1, ref=3, attempt=1, ending=end)]) or []
+                    )
+            return commit_now(by, entries)
+
+        monkeypatch.setattr(first.store, "commit_now", commit)
+        run = await first.start(three_race)
+        assert await run.result() == "quick" and len(late) == 1
+        ended = [(event.kind, event.ref) for event in await run.events() if event.kind.startswith("step_c")]
+        assert sorted(ended, key=lambda entry: entry[1]) == [
+            ("step_completed", 1),
+            ("step_cancelled", 2),
+            ("step_completed", 3),
+        ]
+        assert await first.store.audit() == []
 
 
 @pytest.mark.parametrize("parked", [False, True])

@@ -532,7 +532,10 @@ class HotRun:
     def apply(self, events: Sequence[ev.Recorded]) -> None:
         """Show the body what has become durable, one event at a time."""
         if len(events) > 1:  # it may be done with the first: what the others end has its end all the same
-            self.closed.update(recorded.event.ref for recorded in events if type(recorded.event) in ev.ENDS_REF)
+            ended = {recorded.event.ref for recorded in events if type(recorded.event) in ev.ENDS_REF}
+            self.closed |= ended
+            if self._ending is not None:  # and what is left of its end, if that is written in parts, must not say so again
+                self._outbox.forget_cancelled(ended)
         for recorded in events:
             if self.machine is None:
                 return

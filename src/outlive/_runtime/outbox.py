@@ -193,6 +193,10 @@ class Outbox:
         self.unwatch.clear()
         self.cancel_tasks.clear()
 
+    def forget_cancelled(self, ended: set[int]) -> None:
+        """Steps that have ended in the meantime."""
+        self.proposals = [p for p in self.proposals if type(p) is not ev.StepCancelled or p.ref not in ended]
+
     def clear(self) -> None:
         """Drop all that has not left."""
         self.proposals.clear()
