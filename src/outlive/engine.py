@@ -28,7 +28,7 @@ from outlive._runtime.location import default_url
 from outlive._runtime.options import WorkerOptions, served
 from outlive._runtime.run_ids import made_run_id
 from outlive.carried import teach
-from outlive.errors import ConfigurationError, InternalError, NonDeterminismError, RunNotFound
+from outlive.errors import ConfigurationError, NonDeterminismError, RunNotFound
 from outlive.handles import Run, ambient, default
 from outlive.infos import HookInfo, RunEvent, RunInfo, hook_info, run_event, run_info, stream_info, when
 from outlive.model import entries as en
@@ -288,8 +288,6 @@ class Engine:
                 return Run(run, self)
             case en.Existing():
                 raise outcomes.conflict(run)
-            case en.Rejected(reason=reason):
-                raise InternalError(f"the store refused run {run}: {reason}")
             case _:
                 raise AssertionError(f"{outcome} is not the outcome of a new run")
 
