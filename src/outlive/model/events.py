@@ -331,11 +331,9 @@ ACTIVATIONS: Final = frozenset(
 )
 """Events that the body can observe (R4). All others are echoes: matched, not delivered."""
 
-ENDS_REF: Final = frozenset(
+ENDS_STEP: Final[frozenset[type[Event]]] = frozenset({StepCompleted, StepFailed, StepCancelled})
+ENDS_REF: Final = ENDS_STEP | frozenset(
     {
-        StepCompleted,
-        StepFailed,
-        StepCancelled,
         WaitCompleted,
         WaitCancelled,
         HookConflict,

@@ -16,7 +16,6 @@ MessageKind: TypeAlias = Literal["payload", "cancel", "wake", "child", "step"]
 EndStatus: TypeAlias = Literal["completed", "failed", "cancelled", "terminated", "not_found"]
 
 _LAST: Final = ev.TERMINAL | {ev.RunParked}
-_ENDS_STEP: Final = frozenset({ev.StepCompleted, ev.StepFailed, ev.StepCancelled})
 
 
 class InboxItem(Struct, frozen=True, kw_only=True):
@@ -72,28 +71,26 @@ def arrange(proposals: Sequence[Proposal], items: Iterable[InboxItem]) -> list[P
     last = [p for p in proposals if type(p) in _LAST]
     ended = any(type(p) in ev.TERMINAL for p in last)  # a parked run still wants its messages
     terminated = any(type(p) is ev.RunTerminated for p in last)
-    endings = {item.ref: item.ending for item in items if type(item.ending) in _ENDS_STEP}
+    endings = {item.ref: item.ending for item in items if type(item.ending) in ev.ENDS_STEP}
+    cancelled = {p.ref for p in proposals if type(p) is ev.StepCancelled}
     disposed = {p.ref for p in proposals if type(p) is ev.HookDisposed}
-    known: set[int] = set()
     found: list[Proposal] = []
     timed: list[tuple[float, int, int, Proposal]] = []
     for proposal in proposals:
         if type(proposal) is ev.WaitCompleted:
             timed.append((proposal.due, 1, proposal.ref, proposal))
         elif type(proposal) is ev.StepCancelled:
-            told = endings.get(proposal.ref)
-            known.add(proposal.ref)
-            found.append(proposal if told is None else told)
+            found.append(endings.get(proposal.ref) or proposal)
         elif type(proposal) not in _LAST:
             found.append(proposal)
     for item in items:
         event = to_event(item)
-        if event is None or (item.kind == "step" and event.ref in known):
+        if event is None or (item.kind == "step" and event.ref in cancelled):
             continue
         if ended or (item.kind == "payload" and item.ref in disposed):
             if type(event) is ev.HookReceived:
                 found.append(ev.HookDiscarded(ref=event.ref, payload=event.payload, accepted=event.accepted))
-            elif terminated and event.ref in endings:
+            elif terminated and type(event) in ev.ENDS_STEP:
                 found.append(event)
             # else nobody is left to be told
         else:

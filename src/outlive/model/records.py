@@ -80,7 +80,7 @@ RUN_TRANSITIONS: Final[Mapping[RunStatus, Mapping[type[Event], RunStatus]]] = {
     RunStatus.PARKED: {
         ev.RunUnparked: RunStatus.RUNNING,
         # it is terminated while payloads wait, or while it is not in its log how steps in queues ended
-        **dict.fromkeys((ev.HookDiscarded, ev.StepCompleted, ev.StepFailed, ev.StepCancelled), RunStatus.PARKED),
+        **dict.fromkeys({ev.HookDiscarded, *ev.ENDS_STEP}, RunStatus.PARKED),
         **_ALIVE,
     },
     RunStatus.COMPLETED: {},
