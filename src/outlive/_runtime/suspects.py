@@ -75,9 +75,12 @@ class Suspects:
 
     # --- a step that has to be tried alone ---------------------------------------------------------------------------
 
-    def step_waits(self, waits: bool) -> None:
-        """Told of each look: one waits, or none, for the runs of this worker to be gone. One of its workers makes way for it, as chance has it."""
-        if not waits or self.out_of_patience:  # it was tried in this look, if at all
+    def step_waits(self, waits: bool, *, patient: bool) -> None:
+        """Told of each look: one waits, or none, for the runs of this worker to be gone. One of its workers makes way for it, as chance has it.
+
+        A look that was not ``patient`` has tried it beside them, if it could be tried at all.
+        """
+        if not (waits and patient):
             self._way_until = 0.0
         elif not self._way_until and self._chance() < MAKES_WAY:
             self._way_until = self._clock.now() + PATIENCE

@@ -272,7 +272,7 @@ class Worker:
             tasks=self.queues.wanted(patient=patient),
         )
         # a task that was taken lately keeps it waiting too, and for longer than runs should wait for that
-        self.suspects.step_waits(claims.alone and self.busy and self.queues.settled)
+        self.suspects.step_waits(claims.alone and self.busy and self.queues.settled, patient=patient)
         if self.journal.worker != worker:
             return 0.0  # the lease was lost meanwhile, and with it what was claimed under it
         for claimed in claims.runs:
