@@ -144,8 +144,8 @@ class MemoryStore:
         rest = [at for row in known if (at := self._rows.runs[row.id].row.wake_at) is not None]
         ending = tuple(task.key for task in self._rows.tasks.values() if task.owner == worker and task.cancelling)
         tasks = None if tasks is None else tasks.beside(claimed)
-        taken = () if tasks is None else tuple(self._claim_tasks(worker, tasks, root))
         alone = tasks is not None and waits_to_be_alone(self._suspects(tasks, root), idle=tasks.idle)
+        taken = () if tasks is None else tuple(self._claim_tasks(worker, tasks, root))
         if dead or due[:limit] or taken:
             self.renew_now(worker)  # a claim that writes is a commit
         return Claims(runs=claimed, next_due=min(rest, default=None), tasks=taken, cancelling=ending, alone=alone)
