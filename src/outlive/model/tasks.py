@@ -180,14 +180,11 @@ class Wanted(Struct, frozen=True, kw_only=True):
         """That there is room for."""
         return sorted(step for lane in self.lanes if lane.room > 0 for step in lane.steps)
 
-    def beside(self, runs: Iterable[Claimed]) -> Wanted:
+    def beside(self, runs: Sequence[Claimed]) -> Wanted:
         """What it would take once it has taken ``runs``: nothing beside suspected ones, or it is never known who did it."""
-        taken = list(runs)
-        return (
-            replace(self, lanes=())
-            if any(run.suspect for run in taken)
-            else replace(self, idle=self.idle and not taken)
-        )
+        if not runs:
+            return self
+        return replace(self, lanes=() if any(run.suspect for run in runs) else self.lanes, idle=False)
 
 
 class Pick(NamedTuple):
