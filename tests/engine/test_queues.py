@@ -541,15 +541,20 @@ async def test_r31_no_step_is_failed_for_what_a_run_does_that_goes_on_each_time(
         await engine.close()
 
 
+async def suspected(workers: MakeEngine, client: Engine, name: str) -> None:
+    """The step of the run ``suspect`` has seen four workers die, and has to be alone from now on."""
+    await client.start(one.options(run_id="suspect"), name)
+    for _ in range(4):
+        dead = workers()
+        await dead.open()
+        await asyncio.sleep(2)
+        await kill(dead)
+        await asyncio.sleep(20)  # longer than a lease
+
+
 async def test_r31_a_busy_worker_makes_way_for_what_has_to_be_alone(workers: MakeEngine) -> None:
     async with workers(worker=False) as client:
-        await client.start(one.options(run_id="suspect"), "short")
-        for _ in range(4):
-            dead = workers()
-            await dead.open()
-            await asyncio.sleep(2)
-            await kill(dead)
-            await asyncio.sleep(20)
+        await suspected(workers, client, "short")
         await client.limit_queue("gpu", 0)  # until the worker is busy
         flow = [await client.start(mulling, 10)]
         async with workers() as worker:
@@ -567,13 +572,7 @@ async def test_r31_a_busy_worker_makes_way_for_what_has_to_be_alone(workers: Mak
 async def test_r31_runs_do_not_wait_for_a_step_that_waits_for_another_one(workers: MakeEngine) -> None:
     """Making way for it would be in vain for 10 minutes: a step that was taken lately is in its way."""
     async with workers(worker=False) as client:
-        await client.start(one.options(run_id="suspect"), "short")
-        for _ in range(4):
-            dead = workers()
-            await dead.open()
-            await asyncio.sleep(2)
-            await kill(dead)
-            await asyncio.sleep(20)
+        await suspected(workers, client, "short")
         await client.limit_queue("gpu", 0)
         async with workers() as worker:
             await client.start(long_calculation.options(run_id="long"))
@@ -591,13 +590,7 @@ async def test_r31_runs_do_not_wait_for_a_step_that_waits_for_another_one(worker
 
 async def test_r31_what_waits_to_be_alone_does_not_stop_a_worker_for_hours(workers: MakeEngine) -> None:
     async with workers(worker=False) as client:
-        await client.start(one.options(run_id="suspect"), "endless")
-        for _ in range(4):
-            dead = workers()
-            await dead.open()
-            await asyncio.sleep(5)
-            await kill(dead)
-            await asyncio.sleep(20)
+        await suspected(workers, client, "endless")
         await client.limit_queue("gpu", 0)
         async with workers() as last:
             await client.start(long_calculation.options(run_id="long"))
