@@ -552,12 +552,26 @@ async def suspected(workers: MakeEngine, client: Engine, name: str) -> None:
         await asyncio.sleep(20)  # longer than a lease
 
 
-async def test_r31_a_busy_worker_makes_way_for_what_has_to_be_alone(workers: MakeEngine) -> None:
+@pytest.mark.parametrize("slow", [False, True])
+async def test_r31_a_busy_worker_makes_way_for_what_has_to_be_alone(
+    workers: MakeEngine, monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    """Also where its last run leaves while a look is on its way."""
     async with workers(worker=False) as client:
         await suspected(workers, client, "short")
         await client.limit_queue("gpu", 0)  # until the worker is busy
         flow = [await client.start(mulling, 10)]
         async with workers() as worker:
+            inner, claim = worker._worker, worker.store.claim
+            assert inner is not None
+
+            async def slow_claim(*args: Any, **options: Any) -> Claims:
+                claims = await claim(*args, **options)
+                while slow and inner.suspects.making_way and inner.busy:
+                    await asyncio.sleep(0.1)
+                return claims
+
+            monkeypatch.setattr(worker.store, "claim", slow_claim)
             await asyncio.sleep(5)
             await client.limit_queue("gpu", None)
             suspect = asyncio.ensure_future(client.get_run("suspect").result(timeout=300))

@@ -260,6 +260,8 @@ class Worker:
         room = self._room()
         patient = not self.suspects.out_of_patience
         await self._serve(self.id)
+        # a task that was taken lately keeps it waiting too, and for longer than runs should wait for that
+        in_the_way = self.busy and self.queues.settled  # as this look sees it: what leaves meanwhile is for the next
         worker = self.id
         claims = await self._store.claim(
             worker,
@@ -271,8 +273,7 @@ class Worker:
             queues=self._options.queues,
             tasks=self.queues.wanted(patient=patient),
         )
-        # a task that was taken lately keeps it waiting too, and for longer than runs should wait for that
-        self.suspects.step_waits(claims.alone and self.busy and self.queues.settled, patient=patient)
+        self.suspects.step_waits(claims.alone and in_the_way, patient=patient)
         if self.journal.worker != worker:
             return 0.0  # the lease was lost meanwhile, and with it what was claimed under it
         for claimed in claims.runs:
