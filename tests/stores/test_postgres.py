@@ -15,9 +15,10 @@ from outlive.errors import ConfigurationError, SchemaVersion, StoreUnavailable
 from outlive.model.entries import Accepted, Committed, Created, Existing, Fenced, Message, RunCommit, Terminate
 from outlive.model.events import Payload
 from outlive.model.hints import Hint
-from outlive.model.ids import RunId, TokenHash, WorkerId
+from outlive.model.ids import RunId, TokenHash, WorkerId, step_id
 from outlive.stores.postgres import PostgresStore, writing
 from outlive.stores.postgres.connections import connect, parse
+from outlive.stores.protocol import Fence
 from outlive.testing.conformance.queues import scheduled, wanted
 from outlive.testing.conformance.world import FLOW, completed, hook, new_run, step
 
@@ -323,6 +324,28 @@ async def test_b4_an_append_is_fenced_run_by_run_and_by_the_lease(postgres_url: 
         await second.claim(W2, limit=5, workflows=[FLOW], fingerprint="f", suspects=1)
         assert await first.commit(W1, [entry("r2", 4)]) == [Fenced()]
         assert await first.audit() == []
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_termination_appends_what_transactions_have_left_and_the_log_has_not(
+    postgres_url: str, other: asyncpg.Connection, together: bool
+) -> None:
+    """Also where the owner appends some of it in the same batch."""
+    r1, done = RunId("r1"), {ref: step(ref) for ref in (1, 2, 3)}
+    async with opened(postgres_url) as store:
+        await store.join(W1, lease=30)
+        await store.commit(W1, [new_run("r1", claim=True)])
+        for ref in done:
+            fence = Fence(run=r1, link=1, epoch=1, worker=W1)
+            assert await store.leave_result(other, step_id(r1, 1, ref, "s"), fence, done[ref])
+        await store.commit(W1, [RunCommit(run=r1, link=1, epoch=1, seq=2, proposals=(done[2],))])
+        entries = [RunCommit(run=r1, link=1, epoch=1, seq=3, proposals=(done[3],)), Terminate(run=r1, reason="enough")]
+        for batch in [entries] if together else [[entry] for entry in entries]:
+            await store.commit(W1, batch)
+        log = [recorded.event for recorded in await store.log(r1, 1)]
+        assert log[2:-1] == [done[2], done[3], done[1]]
+        assert await store.audit() == []
+        assert await other.fetchval(f"SELECT count(*) FROM {table(store, 'results')}") == 0
 
 
 @pytest.mark.parametrize("queue", ["broken", "gpu"])

@@ -19,9 +19,11 @@ from outlive import (
     StoreUnavailable,
     get_connection,
     get_step_metadata,
+    sleep,
     step,
     workflow,
 )
+from outlive.model import events as ev
 from outlive.model.ids import RunId
 from outlive.testing.crash import kill
 
@@ -239,6 +241,87 @@ async def test_a_cancelled_step_is_rolled_back(bank: Bank) -> None:
         while not (await run.status()).ended:
             await asyncio.sleep(0.01)
     assert await bank.bookings() == []
+
+
+# --- a run that is terminated ----------------------------------------------------------------------------------------
+
+
+@workflow
+async def buys_and_waits(order: str) -> None:
+    await pay(order)
+    await pay(f"{order} again")
+    await sleep("1 day")
+
+
+async def paid(engine: Engine, run: RunId) -> list[tuple[str, str]]:
+    """What its log says of steps, when it has been terminated."""
+    await engine.get_run(run).terminate()
+    log = [recorded.event for recorded in await engine.store.log(run, 1)]
+    assert isinstance(log[-1], ev.RunTerminated)
+    assert await engine.store.audit() == []
+    await kept_nothing(engine)
+    ends = [event for event in log if type(event) in ev.ENDS_STEP]
+    return [(ev.kind_of(event), bytes(getattr(event, "result", b"")).decode()) for event in ends]
+
+
+async def test_what_was_committed_before_a_crash_is_in_the_log_of_a_run_that_is_terminated_then(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = bank.engine()
+    await first.open()
+    monkeypatch.setattr(first.journal, "touch", lambda _source: None)
+    run = await first.start(buys, "a")
+    while await bank.bookings() == []:
+        await asyncio.sleep(0.01)
+    await kill(first)
+    async with Engine(bank.url, worker=False) as second:
+        assert await paid(second, run.id) == [("step_completed", '"paid a"')]
+
+
+async def test_a_step_that_commits_while_its_run_is_terminated_is_in_its_log(bank: Bank) -> None:
+    """Its worker does not know yet that it has."""
+    committed, go_on = asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def slow_to_answer() -> AsyncIterator[Any]:
+        async with bank.begin() as connection:
+            yield connection
+        committed.set()
+        await go_on.wait()
+
+    async with Engine(bank.url, transactions=slow_to_answer) as engine:
+        run = await engine.start(buys, "a")
+        await committed.wait()
+        assert await paid(engine, run.id) == [("step_completed", '"paid a"')]
+        go_on.set()
+    assert await bank.bookings() == ["a"]
+
+
+async def test_a_step_whose_run_is_terminated_before_it_commits_is_rolled_back(bank: Bank) -> None:
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def waits() -> AsyncIterator[Any]:
+        async with bank.begin() as connection:
+            inside.set()
+            await go_on.wait()
+            yield connection
+
+    async with Engine(bank.url, transactions=waits) as engine:
+        run = await engine.start(buys, "a")
+        await inside.wait()
+        assert await paid(engine, run.id) == []
+        go_on.set()
+    assert await bank.bookings() == []
+
+
+async def test_what_the_log_of_a_terminated_run_has_is_there_once(bank: Bank) -> None:
+    async with bank.engine() as engine:
+        run = await engine.start(buys_and_waits, "a")
+        while len(await bank.bookings()) < 2:
+            await asyncio.sleep(0.01)
+        # perhaps in one commit with the second
+        assert await paid(engine, run.id) == [("step_completed", '"paid a"'), ("step_completed", '"paid a again"')]
 
 
 # --- how it is used wrongly ------------------------------------------------------------------------------------------

@@ -155,9 +155,7 @@ class Executor:
             return coroutine
         assert self._transactions is not None, "a worker has them"
         step.binder.bind(args, kwargs)  # what does not fit shows now
-        return self._transactions.run(
-            attempt.step_id, attempt.writes.fence, lambda: step.fn(*args, **kwargs), self.codec
-        )
+        return self._transactions.run(attempt, lambda: step.fn(*args, **kwargs), self.codec)
 
     def _in_process(self, attempt: Attempt, step: Step[..., Any]) -> Coroutine[Any, Any, Any]:
         if self._processes is None:

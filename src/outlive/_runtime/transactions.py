@@ -16,9 +16,11 @@ from msgspec import Raw, Struct
 
 from outlive._codec import Codec
 from outlive._core.context import step_connection
+from outlive._runtime.attempts import Attempt
+from outlive._runtime.steps import completed
 from outlive.errors import ConfigurationError, SerializationError, StepError, StoreUnavailable
 from outlive.model.ids import RunId, StepId
-from outlive.stores.protocol import Fence, Store
+from outlive.stores.protocol import Store
 
 Begin: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 """Begins a transaction and gives its connection; commits it at the end of the ``with``, or rolls back."""
@@ -46,9 +48,7 @@ class Transactions:
         self._store = store
         self._begin = begin
 
-    async def run(
-        self, step: StepId, fence: Fence | None, call: Callable[[], Coroutine[Any, Any, object]], codec: Codec
-    ) -> object:
+    async def run(self, attempt: Attempt, call: Callable[[], Coroutine[Any, Any, object]], codec: Codec) -> object:
         """The value that ``call`` gives, or what is recorded already; when this returns, it is committed.
 
         Raises:
@@ -56,8 +56,10 @@ class Transactions:
         """
         if self._begin is None:
             raise Hopeless(ConfigurationError(_NONE))
+        fence = attempt.writes.fence
         if fence is None:
             raise StepError("this worker has lost its lease; whoever takes the run over does this step")
+        step = attempt.step_id
         recorded = await self._store.result_of(step, fence.run)
         if recorded is not None:
             return Recorded(recorded)
@@ -72,7 +74,7 @@ class Transactions:
                     result = Raw(codec.encode(value, what=f"result of {step}"))
                 except SerializationError as error:
                     raise Hopeless(error) from error
-                if not await self._store.leave_result(connection, step, fence, result):
+                if not await self._store.leave_result(connection, step, fence, completed(attempt, result)):
                     raise _NotOurs
         except (Exception, asyncio.CancelledError) as error:
             # the commit may have happened though it says otherwise, or another attempt's has

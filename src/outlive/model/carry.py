@@ -100,7 +100,7 @@ class Carrier:
         row.epoch += 1  # the owner is fenced
         appending = Appending(self._rows, row, worker=None, now=self._now)
         last = ev.RunTerminated(reason=terminate.reason)
-        for event in arrange((last,), self._rows.inbox(row.id)):
+        for event in arrange((*self._rows.unlogged(row.id, row.link), last), self._rows.inbox(row.id)):
             assert isinstance(
                 event, (ev.HookDiscarded, ev.StepCompleted, ev.StepFailed, ev.StepCancelled, ev.RunTerminated)
             ), "of an inbox discarded payloads outlive its run, and what is known of steps"

@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from outlive.model.entries import NewRun, TaskKey
-from outlive.model.events import Event, Parent, Recorded, StepScheduled, WaitKind
+from outlive.model.events import Event, Parent, Recorded, StepCompleted, StepScheduled, WaitKind
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.inbox import InboxItem
 from outlive.model.records import RunStatus
@@ -116,6 +116,10 @@ class Rows(Protocol):
         ...
 
     def append(self, run: RunId, link: int, events: Sequence[Recorded]) -> None: ...
+
+    def unlogged(self, run: RunId, link: int) -> Sequence[StepCompleted]:
+        """Steps that a transaction of the user's has recorded, and its log has not."""
+        ...
 
     def put_wait(self, run: RunId, link: int, ref: int, kind: WaitKind, due: float) -> None: ...
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from msgspec import Raw, Struct
 
 from outlive.model.entries import ClaimedTask, Claims, Entry, NewRun, Outcome
-from outlive.model.events import Recorded
+from outlive.model.events import Recorded, StepCompleted
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
 from outlive.model.records import (
@@ -260,8 +260,8 @@ class Store(Protocol):
         """What a transaction has recorded as the result of ``step``; it waits for one that is under way."""
         ...
 
-    async def leave_result(self, connection: object, step: StepId, fence: Fence, result: Raw) -> bool:
-        """Record the result of ``step`` on ``connection``, in the transaction that is open there. False: it may not be, or is already."""
+    async def leave_result(self, connection: object, step: StepId, fence: Fence, done: StepCompleted) -> bool:
+        """Record on ``connection``, in the transaction that is open there, how ``step`` has ended. False: it may not be, or is already."""
         ...
 
     async def create_on(self, connection: object, new: NewRun) -> Outcome:

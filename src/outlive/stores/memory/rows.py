@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from outlive.model.entries import NewRun, TaskKey
-from outlive.model.events import Event, Parent, Recorded, WaitKind
+from outlive.model.events import Event, Parent, Recorded, StepCompleted, WaitKind
 from outlive.model.ids import RunId, TokenHash, WorkerId
 from outlive.model.inbox import InboxItem
 from outlive.model.records import KeyRecord, RunStatus, WaitRecord
@@ -137,6 +137,9 @@ class MemoryRows:
 
     def named_hooks(self, run: RunId) -> dict[TokenHash, int]:
         return {token_hash: hook.ref for token_hash, (hook, _) in self.hooks.items() if hook.run == run and hook.token}
+
+    def unlogged(self, run: RunId, link: int) -> Sequence[StepCompleted]:  # noqa: ARG002
+        return ()
 
     def inbox(self, run: RunId) -> list[InboxItem]:
         return list(self.inboxes[run].values())

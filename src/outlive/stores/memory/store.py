@@ -13,7 +13,7 @@ from outlive.errors import ConfigurationError, LeaseLost
 from outlive.model.audit import Kept, faults, stray
 from outlive.model.carry import Carrier
 from outlive.model.entries import ClaimedTask, Claims, Entry, NewRun, Outcome, Rejected
-from outlive.model.events import Recorded
+from outlive.model.events import Recorded, StepCompleted
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
 from outlive.model.records import (
@@ -321,7 +321,7 @@ class MemoryStore:
     async def result_of(self, step: StepId, run: RunId) -> Raw | None:  # noqa: ARG002
         raise ConfigurationError(NO_GUESTS)
 
-    async def leave_result(self, connection: object, step: StepId, fence: Fence, result: Raw) -> bool:  # noqa: ARG002
+    async def leave_result(self, connection: object, step: StepId, fence: Fence, done: StepCompleted) -> bool:  # noqa: ARG002
         raise ConfigurationError(NO_GUESTS)
 
     async def create_on(self, connection: object, new: NewRun) -> Outcome:  # noqa: ARG002

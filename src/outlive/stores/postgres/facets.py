@@ -49,6 +49,7 @@ Kind: TypeAlias = Literal[
     "event",
     "message_ids",
     "task",
+    "unlogged",
 ]
 Facet: TypeAlias = tuple[Kind, *tuple[str | int, ...]]
 """What is needed: its kind, and which."""
@@ -84,6 +85,7 @@ class Loaded(Struct):
     message_ids: list[int] = field(default_factory=list)
     tasks: dict[TaskKey, TaskRow | None] = field(default_factory=dict)
     """Locked."""
+    unlogged: dict[tuple[RunId, int], list[ev.StepCompleted]] = field(default_factory=dict)
 
 
 def foreseen(entries: Iterable[Entry], loaded: Loaded) -> set[Facet]:
@@ -100,6 +102,9 @@ def foreseen(entries: Iterable[Entry], loaded: Loaded) -> set[Facet]:
                 messages += 1
                 _of_message(needs, entry, loaded)
             case Terminate(run=run):
+                row = loaded.runs.get(run)
+                if row is not None:
+                    needs.add(("unlogged", run, row.link))
                 _of_end(needs, run, loaded)
             case TaskCommit():
                 messages += 1

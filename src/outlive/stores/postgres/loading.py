@@ -6,8 +6,11 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, TypeAlias, cast
 
+from msgspec import Raw
+from msgspec.structs import replace
+
 from outlive.model.entries import TaskKey
-from outlive.model.events import decode_event
+from outlive.model.events import ENDS_STEP, StepCompleted, decode_event
 from outlive.model.ids import RunId
 from outlive.model.records import RunStatus
 from outlive.model.rows import HeldHook, Known, RunRow, Watcher
@@ -135,6 +138,19 @@ class Loader:
             task = task_row(*record)
             self._loaded.tasks[task.key] = task
 
+    async def _unlogged(self, which: _Which) -> None:
+        for run, link in which:
+            left: dict[int, StepCompleted] = {}
+            for event, result in await self._fetch("results_of_link", run, link):
+                done = decode_event(event)
+                assert isinstance(done, StepCompleted), "nothing else is left by a transaction"
+                left[done.ref] = replace(done, result=Raw(result.encode()))
+            for record in await self._fetch("log", run, link, 0, None) if left else ():
+                event = decode_event(record["event"])
+                if type(event) in ENDS_STEP:
+                    left.pop(event.ref, None)
+            self._loaded.unlogged[RunId(run), link] = list(left.values())
+
     async def _message_ids(self, which: _Which) -> None:
         count = max(count for (count,) in which)
         found = await self._fetch("message_ids", count)
@@ -157,6 +173,7 @@ _LOADS: Final[Mapping[Kind, Callable[[Loader, _Which], Awaitable[None]]]] = {
     "length": Loader._lengths,
     "written": Loader._written,
     "event": Loader._events,
+    "unlogged": Loader._unlogged,
     "message_ids": Loader._message_ids,
 }
 """What locks comes first, in the order in which all transactions lock."""

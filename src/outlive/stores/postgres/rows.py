@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct, field
 
 from outlive.model.entries import NewRun, TaskKey
-from outlive.model.events import Event, Parent, Recorded, WaitKind
+from outlive.model.events import Event, Parent, Recorded, StepCompleted, WaitKind
 from outlive.model.ids import RunId, TokenHash
 from outlive.model.inbox import InboxItem
 from outlive.model.records import RunStatus
@@ -229,6 +229,11 @@ class StagedRows:
         return there | {token: hook for token, (hook, _) in self.writes.hooks.items() if hook.run == run}
 
     # --- inbox ---
+
+    def unlogged(self, run: RunId, link: int) -> Sequence[StepCompleted]:
+        left = _get(self._loaded.unlogged, (run, link), "unlogged", run, link)
+        logged = {(of, at, type(it.event), it.event.ref) for of, at, it in self.writes.events}
+        return [done for done in left if (run, link, StepCompleted, done.ref) not in logged]
 
     def inbox(self, run: RunId) -> list[InboxItem]:
         return list(self._inbox(run).values())

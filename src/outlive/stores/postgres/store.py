@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from outlive.errors import LeaseLost, UsageError
 from outlive.model.entries import ClaimedTask, Claims, Entry, NewRun, Outcome
-from outlive.model.events import Recorded
+from outlive.model.events import NOTHING, Recorded, StepCompleted, encode_event
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
 from outlive.model.records import (
@@ -268,8 +269,9 @@ class PostgresStore:
             found: str | None = await connection.fetchval(self._sql["result_of"], step)
         return None if found is None else Raw(found.encode())
 
-    async def leave_result(self, connection: object, step: StepId, fence: Fence, result: Raw) -> bool:
-        values = (step, fence.run, fence.link, fence.epoch, fence.worker, bytes(result).decode(), self._time())
+    async def leave_result(self, connection: object, step: StepId, fence: Fence, done: StepCompleted) -> bool:
+        result, event = bytes(done.result).decode(), encode_event(replace(done, result=NOTHING))
+        values = (step, fence.run, fence.link, fence.epoch, fence.worker, result, self._time(), event)
         return await Guest(connection).fetchval(self._sql["leave_result"], *values) is not None
 
     async def create_on(self, connection: object, new: NewRun) -> Outcome:

@@ -19,7 +19,7 @@ from msgspec import Raw
 
 from outlive.errors import ConfigurationError, UsageError
 from outlive.model.entries import ClaimedTask, Claims, Entry, NewRun, Outcome
-from outlive.model.events import Recorded
+from outlive.model.events import Recorded, StepCompleted
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
 from outlive.model.records import (
@@ -296,7 +296,7 @@ class SQLiteStore:
     async def result_of(self, step: StepId, run: RunId) -> Raw | None:  # noqa: ARG002
         raise ConfigurationError(NO_GUESTS)
 
-    async def leave_result(self, connection: object, step: StepId, fence: Fence, result: Raw) -> bool:  # noqa: ARG002
+    async def leave_result(self, connection: object, step: StepId, fence: Fence, done: StepCompleted) -> bool:  # noqa: ARG002
         raise ConfigurationError(NO_GUESTS)
 
     async def create_on(self, connection: object, new: NewRun) -> Outcome:  # noqa: ARG002

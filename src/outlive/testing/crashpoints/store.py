@@ -11,7 +11,7 @@ from msgspec import Raw, Struct, structs
 
 from outlive.errors import StoreUnavailable
 from outlive.model.entries import ClaimedTask, Claims, Entry, NewRun, Outcome, RunCommit, SpawnRun
-from outlive.model.events import Recorded
+from outlive.model.events import Recorded, StepCompleted
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, StepId, TokenHash, WorkerId
 from outlive.model.records import (
@@ -274,8 +274,8 @@ class MortalStore:
     async def result_of(self, step: StepId, run: RunId) -> Raw | None:
         return await self._answer(lambda: asyncio.ensure_future(self.inner.result_of(step, run)))
 
-    async def leave_result(self, connection: object, step: StepId, fence: Fence, result: Raw) -> bool:
-        return await self.inner.leave_result(connection, step, fence, result)
+    async def leave_result(self, connection: object, step: StepId, fence: Fence, done: StepCompleted) -> bool:
+        return await self.inner.leave_result(connection, step, fence, done)
 
     async def create_on(self, connection: object, new: NewRun) -> Outcome:
         return await self.inner.create_on(connection, new)

@@ -1,7 +1,7 @@
 -- In a transaction of the user's: fenced by the lease and by the run's owner, epoch and link. Its lock on the run's row, which it keeps
 -- until that transaction ends, holds up whoever would take the run over.
-INSERT INTO outlive.results (step_id, run, result, time)
-SELECT $1::text, r.id, $6::text, extract(epoch FROM clock_timestamp())::double precision
+INSERT INTO outlive.results (step_id, run, result, event, time)
+SELECT $1::text, r.id, $6::text, $8::text, extract(epoch FROM clock_timestamp())::double precision
 FROM outlive.runs AS r
 WHERE
     r.id = $2::text AND r.link = $3::bigint AND r.epoch = $4::bigint AND r.owner = $5::text
