@@ -22,7 +22,7 @@ from outlive._core.guard import Guard, GuardMode
 from outlive._core.registry import Registry, registry
 from outlive._core.seeds import hash_token
 from outlive._core.streams import check_name
-from outlive._core.texts import LONGEST_KEY, LONGEST_REASON, check_text
+from outlive._core.texts import LONGEST_ID, LONGEST_KEY, LONGEST_REASON, check_text
 from outlive._runtime import versions
 from outlive._runtime.location import default_url
 from outlive._runtime.options import WorkerOptions, served
@@ -322,7 +322,11 @@ class Engine:
                 self._worker.poke()
 
     def get_run(self, run_id: str) -> Run[Any]:
-        """A handle on a run by its id; whether it exists shows when it is used."""
+        """A handle on a run by its id; whether it exists shows when it is used.
+
+        Raises:
+            ValueError: No run can have it.
+        """
         return Run(run_id, self)
 
     async def list_runs(
@@ -335,7 +339,14 @@ class Engine:
         before: str | None = None,
         limit: int = 50,
     ) -> list[RunInfo]:
-        """Runs that fit, newest first; ``before`` is the last id of the page before."""
+        """Runs that fit, newest first; ``before`` is the last id of the page before.
+
+        Raises:
+            ValueError: It asks for what nothing can be called.
+        """
+        for text in (workflow, tag, root, before):
+            if text is not None:
+                check_text(text, "a filter", most=LONGEST_ID)
         where = RunFilter(
             status=RunStatus(status) if status is not None else None,
             workflow=workflow,

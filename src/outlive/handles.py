@@ -11,6 +11,7 @@ from outlive._core import others
 from outlive._core.context import current
 from outlive._core.hooks import Hook, create_hook
 from outlive._core.streams import check_name
+from outlive._core.texts import LONGEST_ID, check_text
 from outlive.errors import ConfigurationError, NonDeterminismError
 from outlive.infos import RunEvent, RunInfo
 from outlive.model.events import Payload
@@ -73,7 +74,7 @@ class Run(Generic[R]):
     __slots__ = ("_backend", "id")
 
     def __init__(self, id: str, backend: Backend | None = None) -> None:
-        self.id: RunId = RunId(id)
+        self.id: RunId = RunId(check_text(id, "the id of a run", most=LONGEST_ID))
         self._backend = backend
 
     @property

@@ -45,6 +45,14 @@ def test_runs_are_filtered_and_paged(three: Project, filters: tuple[str, ...], f
     assert [run["id"] for run in three.outlive("runs", "--json", *filters).json] == found
 
 
+@pytest.mark.parametrize("command", ["show", "cancel", "tail", "runs --before", "runs --tag", "runs --workflow"])
+def test_what_nothing_can_be_called_is_wrong_usage(three: Project, command: str) -> None:
+    done = three.outlive(*command.split(), "\udcff")  # a byte that is no UTF-8
+
+    assert done.code == 2
+    assert "can't hold NUL characters and surrogates" in done.err
+
+
 def test_looking_makes_no_store(project: Project) -> None:
     done = project.outlive("runs")
 

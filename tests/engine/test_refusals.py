@@ -62,6 +62,16 @@ async def test_a_key_that_can_not_be_stored_is_refused_and_nothing_is_lost(engin
     assert await run.result() == "kept"
 
 
+@pytest.mark.parametrize("text", BAD_TEXTS[:2])
+async def test_what_no_run_can_be_called_is_not_looked_for(engine: Engine, text: str) -> None:
+    """It looked like a store that is away."""
+    with pytest.raises(ValueError, match="the id of a run can't hold"):
+        engine.get_run(text)
+    for name in ("workflow", "tag", "root", "before"):
+        with pytest.raises(ValueError, match="a filter can't hold"):
+            await engine.list_runs(**{name: text})
+
+
 async def test_in_a_step_too(engine: Engine) -> None:
     await engine.start(waits, "t")
     await asyncio.sleep(1)

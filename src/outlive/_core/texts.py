@@ -11,6 +11,8 @@ LONGEST_NAME: Final = 512
 """Characters of a tag, a token, or the id of a patch."""
 LONGEST_KEY: Final = 255
 """Characters of an idempotency key."""
+LONGEST_ID: Final = 100_000
+"""Characters of the id of a run: those of children grow by their place."""
 LONGEST_REASON: Final = 4_000
 _UNWRITABLE: Final = re.compile("[\0\ud800-\udfff]")
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9_:@-][A-Za-z0-9_.:@-]{0,254}")

@@ -11,8 +11,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from outlive._core.texts import LONGEST_ID
 from outlive._runtime.location import default_url, find_url
 from outlive.cli.exits import Complaint
+from outlive.cli.options import checked
 from outlive.engine import Engine
 from outlive.errors import RunNotFound
 from outlive.model.ids import RunId
@@ -73,8 +75,9 @@ async def record_of(engine: Engine, run: str) -> RunRecord:
 
     Raises:
         RunNotFound: There is none.
+        Complaint: There can't be one.
     """
-    record = await engine.store.run(RunId(run))
+    record = await engine.store.run(RunId(checked(run, "the id of a run", most=LONGEST_ID)))
     if record is None:
         raise RunNotFound(f"there is no run {run} in this store; see: outlive runs")
     return record

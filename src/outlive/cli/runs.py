@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from outlive._core.texts import LONGEST_REASON
+from outlive._core.texts import LONGEST_ID, LONGEST_REASON
 from outlive.cli import exits
 from outlive.cli.opening import client, record_of
 from outlive.cli.options import AsJson, Url, checked
@@ -80,6 +80,8 @@ async def _list(
     async with client(url) as engine:
         if before is not None:
             await record_of(engine, before)
+        for text in (workflow, tag):
+            checked(text or "", "a filter", most=LONGEST_ID)
         return await engine.list_runs(status=status, workflow=workflow, tag=tag, limit=limit, before=before)
 
 
