@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -33,9 +34,9 @@ SLOW: Final = (
     "stores/test_stores_agree.py",
 )
 
-# CI tries the same examples each time: what is found by chance is found by people, with time to mend it
 pytest.register_assert_rewrite("outlive.testing.conformance")  # so that a store which fails is told by what
 
+# CI tries the same examples each time: what is found by chance is found by people, with time to mend it
 hypothesis.settings.register_profile("outlive", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("outlive")
 
@@ -58,6 +59,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # a shell began this in the background; the processes that tests interrupt would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("evict"):
         os.environ["OUTLIVE_REPLAY_ALWAYS"] = "1"  # also for processes that tests start, xdist's and their own
 

@@ -185,7 +185,10 @@ def shop_in(folder: Path) -> Iterator[Project]:
     finally:
         for child in made.children:
             child.kill()
-            child.communicate()
+            child.wait()
+            for pipe in (child.stdout, child.stderr):
+                assert pipe is not None
+                pipe.close()  # unread: a child of its own may hold it open
 
 
 @pytest.fixture

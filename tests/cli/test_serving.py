@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,37 @@ def test_dev_begins_anew_when_the_code_changes(served: Served) -> None:
     assert child.wait(FOREVER) == 130
     with pytest.raises(httpx2.TransportError):
         httpx2.get(f"{served.url}/healthz", trust_env=False)
+
+
+def test_when_dev_is_killed_its_server_ends(served: Served) -> None:
+    served.begin("dev")
+    served.kill()
+    assert served.child is not None
+    served.child.communicate(timeout=FOREVER)  # its server holds the pipes as long as it lives
+
+
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("here", flush=True)
+time.sleep(1_000)
+"""
+RELOADER = "import sys; from outlive.cli.serving import _Reloader as R; sys.exit(R([sys.executable, 'stubborn'], {}, ('.',)).run())"
+
+
+def test_who_interrupts_dev_while_it_waits_for_its_server_is_obeyed(project: Project) -> None:
+    """A change seen a moment before had it begin another one."""
+    (project.folder / "stubborn").write_text(STUBBORN)
+    dev = subprocess.Popen(
+        [sys.executable, "-c", RELOADER], cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    project.children.append(dev)
+    read_until(dev, "here")
+    (project.folder / "changed.py").write_text("")
+    read_until(dev, "beginning anew", stream="stderr")
+    dev.send_signal(signal.SIGINT)
+    out, _ = dev.communicate(timeout=FOREVER)  # so is its server, which holds the pipes
+    assert (dev.returncode, out) == (130, "")
 
 
 @pytest.mark.parametrize("command", ["serve", "dev"])

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger("outlive.http")
 
 STARTUP_TOKEN: Final = "OUTLIVE_STARTUP_TOKEN"  # noqa: S105  # the name of a variable
+PARENT: Final = "OUTLIVE_DEV"
+LOOK: Final = 0.5
+"""Seconds between two looks whether the parent lives."""
 PATIENCE: Final = 20.0
 """Seconds that a server gets to end before it is begun anew."""
 
@@ -106,6 +109,7 @@ async def _serve(
         )
 
         _allow_many_connections()
+        watching = asyncio.create_task(_end_with(os.environ.pop(PARENT, None)))
 
         def started() -> None:
             log.info("serving %s of %s at %s", ", ".join(registry.workflows.names()), shown(url), address)
@@ -113,7 +117,16 @@ async def _serve(
                 log.info("webhooks are called at %s", engine.base_url)
 
         await serve(app, listener, on_started=started)
+        watching.cancel()
     log.info("stopped")
+
+
+async def _end_with(parent: str | None) -> None:
+    """If `outlive dev` is killed, its server ends too, and does not keep the port."""
+    while parent == str(os.getppid()):
+        await asyncio.sleep(LOOK)
+    if parent is not None:
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _allow_many_connections() -> None:
@@ -183,7 +196,7 @@ def dev(
     # one token for all lives of the server, so that a reload logs nobody out
     token = os.environ.get(STARTUP_TOKEN) or secrets.token_urlsafe(32)
     # the url not as an argument: everybody on this machine can read those, and it may hold a password
-    environment = {**os.environ, "OUTLIVE_URL": working_url(url), STARTUP_TOKEN: token}
+    environment = {**os.environ, "OUTLIVE_URL": working_url(url), STARTUP_TOKEN: token, PARENT: str(os.getpid())}
     return _Reloader([sys.executable, "-m", "outlive", "serve", *modules, *options], environment, watch or (".",)).run()
 
 
@@ -200,24 +213,25 @@ class _Reloader:
         from watchfiles import PythonFilter, watch
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        self._begin()
         try:
-            # a timeout lets it see that the child has ended by itself
-            for changes in watch(
-                *self._folders,
-                watch_filter=PythonFilter(),
-                yield_on_timeout=True,
-                rust_timeout=500,
-                raise_interrupt=True,
-            ):
-                if changes:
-                    self._reload(changes)
+            self._begin()
+            try:
+                # a timeout lets it see that the child has ended by itself
+                for changes in watch(
+                    *self._folders,
+                    watch_filter=PythonFilter(),
+                    yield_on_timeout=True,
+                    rust_timeout=500,
+                    raise_interrupt=True,
+                ):
+                    if changes:
+                        self._reload(changes)
+            finally:
+                self._end()
         except KeyboardInterrupt:
             pass
         except FileNotFoundError as error:
             raise Complaint(f"there is no folder to watch: {error}") from error
-        finally:
-            self._end()
         return INTERRUPTED
 
     def _reload(self, changes: set[FileChange]) -> None:
@@ -237,6 +251,8 @@ class _Reloader:
         child.send_signal(signal.SIGTERM)
         try:
             child.wait(PATIENCE)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        except subprocess.TimeoutExpired:
+            pass
+        finally:  # also when told again to end
             child.kill()
             child.wait()
