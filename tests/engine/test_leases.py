@@ -72,7 +72,7 @@ async def test_b4_what_waited_for_a_lease_that_was_lost_never_begins(
         await zombie.store.leave(lease.worker)  # others may take over now
         assert await other.get_run(run.id).result() == "acted"
         assert len(effects("acts")) == 1
-        zombie.worker._lease_lost(lease)
+        zombie.worker.lease_lost(lease)
         await asyncio.sleep(1)
         assert zombie.worker.lease.stands()
         assert len(effects("acts")) == 1
@@ -137,7 +137,7 @@ async def test_b4_what_was_taken_under_a_lost_lease_is_not_taken_up_under_the_ne
         await store.leave(lease.worker)
         async with Engine(store=store, clock=clock, options=options) as other:
             assert await other.get_run("frozen").result() == "acted"
-        zombie.worker._lease_lost(lease)
+        zombie.worker.lease_lost(lease)
         assert not zombie.worker._hatching, "else a claim of the next life could hide behind it"
         await asyncio.sleep(0.5)  # it has another by now, unless it waits for the claim
         store.thaw.set()

@@ -704,7 +704,7 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(workers: MakeEngine) 
         await asyncio.sleep(5)
         assert zombie.worker is not None
         await zombie.store.leave(zombie.worker.id)
-        zombie.worker._lease_lost(zombie.worker.lease)
+        zombie.worker.lease_lost(zombie.worker.lease)
         assert await run.result() == [0]
         assert len(RAN) == 2, "it joined anew, and did it again"
         await sound(first)
@@ -821,7 +821,7 @@ async def test_what_was_claimed_under_a_lease_that_is_lost_by_then_does_not_begi
         await asyncio.sleep(5)
         lost = engine.worker.id
         await store.leave(lost)
-        engine.worker._lease_lost(engine.worker.lease)
+        engine.worker.lease_lost(engine.worker.lease)
         store.gate.set()
         store.gate = None
         await asyncio.sleep(0.001)

@@ -16,6 +16,7 @@ from outlive._core.guard import Guard
 from outlive._core.machine import Machine
 from outlive._core.registry import Registry
 from outlive._runtime import versions
+from outlive._runtime.claims import Claims
 from outlive._runtime.executor import Executor
 from outlive._runtime.hotrun import HotRun
 from outlive._runtime.journal import Journal
@@ -23,22 +24,21 @@ from outlive._runtime.lease import Lease
 from outlive._runtime.options import WorkerOptions
 from outlive._runtime.queues import Queues
 from outlive._runtime.revival import Revival
-from outlive._runtime.suspects import PROBATION, TRIAL, Suspects
+from outlive._runtime.suspects import Suspects
 from outlive._runtime.timers import Timers
 from outlive._runtime.transactions import Begin, Transactions
 from outlive._runtime.watchdog import Watchdog
-from outlive.errors import LeaseLost, StoreError
+from outlive.errors import StoreError
 from outlive.model import commands as cmd
 from outlive.model import entries as en
 from outlive.model import events as ev
 from outlive.model.ids import RunId, WorkerId
-from outlive.model.records import RunRecord, ServiceRecord
+from outlive.model.records import ServiceRecord
 from outlive.model.streams import streams_of
 from outlive.stores.protocol import Clock, Store
 
 log: Final = logging.getLogger("outlive.worker")
 
-CLAIM_BATCH: Final = 200
 CRASHES_BEFORE_PARKING: Final = 5
 
 
@@ -69,7 +69,6 @@ class Worker:
         self.replay_always: bool = options.replay_always
         self.goes_ahead: bool = store.one_clock and not options.replay_always
         """Whether bodies may be shown what is not durable yet (R34): not where another machine's clock gives the time of events."""
-        self.root = root
         self.hot: dict[RunId, HotRun] = {}
         self.timers: Timers = Timers(clock)
         self.executor: Executor = Executor(
@@ -88,22 +87,16 @@ class Worker:
         self._options = options
         self.lease: Lease = self._new_lease(WorkerId(""))
         """Of this life. Before the first there is one that never stands."""
-        self._poll: float = store.pace.poll if options.poll is None else options.poll
         self._on_left = on_left
         """Told of every run that leaves this worker's memory, with its outcome if it has ended."""
         self._on_hopeless = on_hopeless
         self._random = random.Random()
         self._hatching: dict[RunId, asyncio.Task[None]] = {}
-        self._taking = asyncio.Lock()
-        """Held while runs are claimed, or looked for: what one of them has taken is known here before the other looks."""
-        self._strays_expected = False
-        self._met: set[RunId] | None = None
-        """While strays are looked for: the runs that were in memory at any time meanwhile."""
         self._loop = asyncio.get_running_loop()
-        self._poke = asyncio.Event()
-        self.suspects: Suspects = Suspects(clock, self.timers, chance=self.chance, poke=self.poke)
+        self._claims = Claims(self, store, registry, options, root=root)
+        self.suspects: Suspects = self._claims.suspects
         self._tasks: list[asyncio.Task[None]] = []
-        self._closing = False
+        self.closing: bool = False
         self._on_news = on_news
         self.watchdog: Watchdog = Watchdog(options.block_warning, options.block_limit, on_hopeless=self._hopeless)
         self._revival = Revival(
@@ -133,11 +126,11 @@ class Worker:
         await self._join()
         self.journal.on_mended = self.look_for_strays
         self.watchdog.start()
-        self._tasks = [asyncio.get_running_loop().create_task(self._claiming(), name="outlive-claims")]
+        self._tasks = [asyncio.get_running_loop().create_task(self._claims.run(), name="outlive-claims")]
 
     async def close(self, grace: float) -> None:
         """Let running attempts end within ``grace`` seconds, write what is known, give up all claims."""
-        self._closing = True
+        self.closing = True
         self._revival.close()
         tasks = [*self._tasks, *self._hatching.values()]
         for task in tasks:
@@ -157,26 +150,34 @@ class Worker:
         except StoreError as error:
             log.warning("the store can't be told that this worker leaves; its lease will run out: %s", error)
 
+    async def awake(self) -> None:
+        """Begin a new life if this one is over."""
+        if self.lease.over:
+            self.lease_lost(self.lease)
+        if self.journal.worker is None:
+            await self._join()
+
     async def _join(self) -> None:
         """Begin a new life of this worker."""
         worker = WorkerId(secrets.token_hex(8))
         await self._store.join(worker, lease=self._options.lease)
-        await self._serve(worker)
+        await self.serve(worker)
         self.lease = self._new_lease(worker)
         self.lease.keep()
         self.suspects.begin()
         self.journal.worker = worker
 
     def _new_lease(self, worker: WorkerId) -> Lease:
-        return Lease(self._store, worker, self._options.lease, self.clock, on_lost=self._lease_lost)
+        return Lease(self._store, worker, self._options.lease, self.clock, on_lost=self.lease_lost)
 
     @property
     def id(self) -> WorkerId:
         """Of this life."""
         return self.lease.worker
 
-    async def _serve(self, worker: WorkerId) -> None:
+    async def serve(self, worker: WorkerId | None = None) -> None:
         """Let others see what is worked on here, when that has changed: more code may have been imported."""
+        worker = self.id if worker is None else worker
         names = tuple(self._registry.workflows.names()), tuple(self._registry.steps.names())
         service = ServiceRecord(worker=worker, queues=self._options.queues, workflows=names[0], steps=names[1])
         if service != self._service:
@@ -186,7 +187,7 @@ class Worker:
     def serves(self, queue: str) -> bool:
         return self._options.queues is None or queue in self._options.queues
 
-    def _lease_lost(self, lease: Lease) -> None:
+    def lease_lost(self, lease: Lease) -> None:
         if lease is not self.lease or self.journal.worker is None:
             return  # it is known already
         log.error("worker %s lost its lease; dropping its %d runs and starting over", self.id, len(self.hot))
@@ -214,104 +215,26 @@ class Worker:
 
     def poke(self) -> None:
         """There may be something to claim."""
-        self._poke.set()
-
-    async def _claiming(self) -> None:
-        pause = 0.0
-        while not self._closing:
-            self._poke.clear()
-            try:
-                if self.lease.over:
-                    self._lease_lost(self.lease)
-                if self.journal.worker is None:
-                    await self._join()
-                async with self._taking:
-                    await self._gather_strays()
-                    pause = await self._claim()
-            except LeaseLost:
-                self._lease_lost(self.lease)
-                continue
-            except StoreError as error:
-                log.warning("can't claim runs now: %s", error)
-                self._strays_expected = True  # it may have happened though it said otherwise
-                pause = 1.0
-            except Exception as error:  # a bug, but a worker that stopped to look would strand what it could take
-                log.critical("looking for runs went wrong in a way it should not", exc_info=error)
-                self._strays_expected = True
-                pause = 1.0
-            if pause > 0:
-                await self._nap(pause)
+        self._claims.poke()
 
     async def look(self) -> None:
-        """Look for runs once, now: after this, one that is still parked is parked for the code that runs here."""
-        async with self._taking:
-            await self._claim()
+        """Look once, now: after this, a run that is still parked is parked for the code that runs here."""
+        await self._claims.look()
 
-    async def _nap(self, seconds: float) -> None:
-        timer = asyncio.get_running_loop().call_later(seconds, self._poke.set)
-        try:
-            await self._poke.wait()
-        finally:
-            timer.cancel()
+    def runs_here(self) -> set[RunId]:
+        """Runs in memory, or on their way there."""
+        return {*self.hot, *self._hatching}
 
-    async def _claim(self) -> float:
-        self.timers.look()
-        self.executor.sweep()
-        room = self._room()
-        patient = not self.suspects.out_of_patience
-        await self._serve(self.id)
-        # a task that was taken lately keeps it waiting too, and for longer than runs should wait for that
-        in_the_way = self.busy and self.queues.settled  # as this look sees it: what leaves meanwhile is for the next
-        worker = self.id
-        claims = await self._store.claim(
-            worker,
-            limit=room,
-            workflows=self._registry.workflows.names(),
-            fingerprint=self.fingerprint(),
-            suspects=(suspects := 0 if self.queues.trying(TRIAL) else self.suspects.room()),
-            root=self.root,
-            queues=self._options.queues,
-            tasks=self.queues.wanted(patient=patient),
-        )
-        self.suspects.step_waits(claims.alone and in_the_way, patient=patient)
-        if self.journal.worker != worker:
-            return 0.0  # the lease was lost meanwhile, and with it what was claimed under it
-        for claimed in claims.runs:
-            self._hatch(claimed)
-        for task in claims.tasks:
-            self.queues.take(task)
-        for key in claims.cancelling:
-            self.queues.cancel(key)
-        await self._look_for_knocks()
-        if self.suspects.steps_first:
-            self.suspects.steps_first = False
-            return 0.0
-        if room == 0:
-            return self._poll
-        if len(claims.runs) == room:
-            return 0.0
-        pause = self._poll
-        if claims.next_due is not None:
-            # what is due and was not taken is a suspect that waits for its turn
-            soonest = 0.001 if suspects > 0 else PROBATION / 8
-            pause = min(pause, max(claims.next_due - self.clock.now(), soonest))
-        return pause
-
-    def acquitted(self, run: RunId) -> None:
-        self.suspects.acquit(run)
-
-    def _room(self) -> int:
-        """For how many runs there is room now."""
-        if self.queues.isolating or self.suspects.making_way:
-            return 0
-        return max(min(self._options.max_hot - len(self.hot) - len(self._hatching), CLAIM_BATCH), 0)
+    @property
+    def here(self) -> int:
+        """How many they are."""
+        return len(self.hot) + len(self._hatching)
 
     @property
     def busy(self) -> bool:
-        """Runs are in memory, or on their way there."""
         return bool(self.hot or self._hatching)
 
-    async def _look_for_knocks(self) -> None:
+    async def look_for_knocks(self) -> None:
         if self.hot:
             for run in await self._store.knocks(self.id):
                 self.knock(run)
@@ -324,7 +247,7 @@ class Worker:
 
     def can_adopt(self, queue: str) -> bool:
         """Whether there is room for one more run, and it may be one of ``queue``."""
-        return self.journal.worker is not None and self.serves(queue) and self._room() > 0 and not self._closing
+        return self.journal.worker is not None and self.serves(queue) and self._claims.room() > 0 and not self.closing
 
     def created(self, created: en.Created) -> None:
         """This engine has created a run. If it has claimed it in this life, it goes on from memory (R34)."""
@@ -342,11 +265,11 @@ class Worker:
             fresh=True,
         )
         self.hot[hot.run] = hot
-        if self._met is not None:
-            self._met.add(hot.run)
+        self._claims.met(hot.run)
         self._revival.wake(hot, takeover=False)
 
-    def _hatch(self, claimed: en.Claimed) -> None:
+    def hatch(self, claimed: en.Claimed) -> None:
+        """It is this worker's now."""
         log.info("run %s of %s: %s", claimed.run, claimed.workflow, "taken over" if claimed.takeover else "taken up")
         if claimed.suspect:
             self.suspects.taken(claimed.run)
@@ -388,6 +311,9 @@ class Worker:
         asyncio.get_running_loop().call_soon(lambda: self._revival.wake(hot, takeover=True))
 
     # --- what hot runs need (hotrun.Owner) ---------------------------------------------------------------------------
+
+    def acquitted(self, run: RunId) -> None:
+        self.suspects.acquit(run)
 
     def build(self, hot: HotRun) -> Machine:
         return self._revival.build(hot)
@@ -466,34 +392,8 @@ class Worker:
         self.look_for_strays()
 
     def look_for_strays(self) -> None:
-        """Find runs that are owned and not here: a commit has happened though the store could not say so (rule 4)."""
-        self._strays_expected = True
-        self.poke()
-
-    async def _gather_strays(self) -> None:
-        """Take up runs that the store says are owned here, and that were not in memory at any time while it was asked.
-
-        One that was has perhaps left since, and its record, read before that, would bring it to life a second time.
-        """
-        if not self._strays_expected:
-            return
-        owner, met, held = self.journal.worker, {*self.hot, *self._hatching}, set(self.queues.held)
-        self._strays_expected, self._met = False, met
-        try:
-            tasks = await self._store.held(self.id)
-            found = [await self._store.run(run) for run in await self._store.owned(self.id) if run not in met]
-            await self.journal.settled()  # a commit that was on its way may have brought one in: that is told first
-        except StoreError:
-            self._strays_expected = True
-            raise
-        finally:
-            self._met = None
-        for task in tasks:
-            if task.key not in held and owner == self.journal.worker:
-                self.queues.take(task)
-        for record in found:
-            if record is not None and record.owner == owner == self.journal.worker and record.id not in met:
-                self._hatch(_reclaimed(record))
+        """A commit has happened though the store could not say so (rule 4)."""
+        self._claims.expect_strays()
 
     def told(self, runs: tuple[RunId, ...]) -> None:
         """Messages were put into the inboxes of ``runs`` by a commit of this worker."""
@@ -514,17 +414,3 @@ class Worker:
             del self.hot[hot.run]
             self.suspects.acquit(hot.run)
             self._on_left(hot.run, outcome)
-
-
-def _reclaimed(record: RunRecord) -> en.Claimed:
-    """As if it had been claimed just now."""
-    return en.Claimed(
-        run=record.id,
-        link=record.link,
-        workflow=record.workflow,
-        epoch=record.epoch,
-        seq=record.seq,
-        crashes=record.crashes,
-        root=record.root,
-        takeover=True,
-    )

@@ -17,7 +17,7 @@ async def kill(engine: Engine) -> None:
     worker, journal, store = engine._worker, engine._journal, engine._store
     assert worker is not None and journal is not None and store is not None, "only an open worker is worth killing"
     journal._closed = True
-    worker._closing = True
+    worker.closing = True
     tasks = [*worker._tasks, *worker._hatching.values()]
     if engine._notices is not None and engine._notices._task is not None:
         tasks.append(engine._notices._task)
