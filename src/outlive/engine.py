@@ -392,9 +392,8 @@ class Engine:
         """Accept a payload: a Python value, or with ``payload`` the bytes of somebody else."""
         check_text(key, "an idempotency key", most=LONGEST_KEY)
         if kind is None:
-            record = await self.store.hook(
-                hash_token(token)
-            )  # None is for the store to refuse: ``key`` may have been accepted
+            # None is for the store to refuse: ``key`` may have been accepted
+            record = await self.store.hook(hash_token(token))
             kind = self.registry.types.lookup(record.schema) if record is not None and record.schema else None
         packed = payload if payload is not None else payloads.write(value, self.codec)
         if kind is not None:

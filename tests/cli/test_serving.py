@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from outlive.cli import supervising
 from outlive.stores.urls import shown
 
 from .conftest import FOREVER, Project, read_until
@@ -253,6 +255,13 @@ def test_when_dev_is_killed_its_server_ends(served: Served) -> None:
     served.kill()
     assert served.child is not None
     served.child.communicate(timeout=FOREVER)  # its server holds the pipes as long as it lives
+
+
+def test_what_a_step_begins_is_looked_after_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that it started found that the guardian of its parent was not its own parent, and stopped."""
+    for name, value in supervising.ward().items():
+        monkeypatch.setenv(name, value)
+    assert (supervising.guardian(), supervising.guardian()) == (os.getpid(), None)
 
 
 STUBBORN = """

@@ -20,9 +20,8 @@ from typing import Final, Protocol, cast
 
 import msgspec
 
-_HEAP_TYPE: Final = (
-    1 << 9
-)  # Py_TPFLAGS_HEAPTYPE: the class was made by a ``class`` statement, so its instances are fields and nothing else
+_HEAP_TYPE: Final = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE: the class was made by a ``class`` statement, so its instances are fields and nothing else."""
 _NOT_STATE: Final = frozenset({"__dict__", "__weakref__", "__orig_class__", "_attrs_cached_hash"})
 
 
@@ -61,9 +60,8 @@ def shape_of(cls: type[object]) -> Shape | None:
     """The shape of ``cls``, or None if it is no record class."""
     if issubclass(cls, msgspec.Struct):
         return _StructShape(cls)
-    pydantic = cast(
-        "object", sys.modules.get("pydantic.main")
-    )  # only looked at: a process that never imported it has no models
+    # only looked at: a process that never imported it has no models
+    pydantic = cast("object", sys.modules.get("pydantic.main"))
     base: object = getattr(pydantic, "BaseModel", None)
     if isinstance(base, type) and issubclass(cls, base):
         return _PydanticShape(cls)

@@ -90,10 +90,9 @@ class Claims:
         room = self.room()
         patient = not self.suspects.out_of_patience
         await worker.serve()
-        # a task that was taken lately keeps it waiting too, and for longer than runs should wait for that
-        in_the_way = (
-            worker.busy and worker.queues.settled
-        )  # as this look sees it: what leaves meanwhile is for the next
+        # as this look sees it: what leaves meanwhile is for the next; a task that was taken lately keeps a step waiting too, and for
+        # longer than runs should wait for that
+        in_the_way = worker.busy and worker.queues.settled
         life = worker.id
         claims = await self._store.claim(
             life,

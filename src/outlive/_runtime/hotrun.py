@@ -534,9 +534,8 @@ class HotRun:
         if len(events) > 1:  # it may be done with the first: what the others end has its end all the same
             ended = {recorded.event.ref for recorded in events if type(recorded.event) in ev.ENDS_REF}
             self.closed |= ended
-            if (
-                self._ending is not None
-            ):  # and what is left of its end, if that is written in parts, must not say so again
+            # and what is left of its end, if that is written in parts, must not say so again
+            if self._ending is not None:
                 self._outbox.forget_cancelled(ended)
         for recorded in events:
             if self.machine is None:

@@ -207,9 +207,8 @@ class Worker:
         self.lease.end()
         self._on_hopeless()
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(
-                self.poke
-            )  # if the body ends one day after all, this worker begins a new life
+            # if the body ends one day after all, this worker begins a new life
+            self._loop.call_soon_threadsafe(self.poke)
 
     # --- claiming ----------------------------------------------------------------------------------------------------
 
@@ -298,9 +297,8 @@ class Worker:
             careful=claimed.suspect or claimed.crashes > 0,
         )
         self.hot[claimed.run] = hot
-        self.news(
-            (streams_of(claimed.run),)
-        )  # from here on only this worker tells; what others wrote before is to be read
+        # from here on only this worker tells; what others wrote before is to be read
+        self.news((streams_of(claimed.run),))
         if claimed.crashes >= CRASHES_BEFORE_PARKING:
             report = (
                 f"{claimed.crashes} times a worker died, and of its runs only this one had done nothing since it was taken up; if it "

@@ -19,6 +19,7 @@ from outlive.cli.exits import INTERRUPTED, Complaint
 from outlive.cli.modules import load_modules
 from outlive.cli.opening import under_hash_seed, working_url
 from outlive.cli.options import Url
+from outlive.cli.supervising import guardian, orphaned, ward
 from outlive.cli.worker import give_up
 from outlive.engine import Engine
 from outlive.stores.urls import shown
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger("outlive.http")
 
 STARTUP_TOKEN: Final = "OUTLIVE_STARTUP_TOKEN"  # noqa: S105  # the name of a variable
-PARENT: Final = "OUTLIVE_DEV"
-LOOK: Final = 0.5
-"""Seconds between two looks whether the parent lives."""
 PATIENCE: Final = 20.0
 """Seconds that a server gets to end before it is begun anew."""
 
@@ -109,7 +107,8 @@ async def _serve(
         )
 
         _allow_many_connections()
-        watching = asyncio.create_task(_end_with(os.environ.pop(PARENT, None)))
+        watched_by = guardian()
+        watching = None if watched_by is None else asyncio.create_task(_end_with(watched_by))
 
         def started() -> None:
             log.info("serving %s of %s at %s", ", ".join(registry.workflows.names()), shown(url), address)
@@ -117,16 +116,15 @@ async def _serve(
                 log.info("webhooks are called at %s", engine.base_url)
 
         await serve(app, listener, on_started=started)
-        watching.cancel()
+        if watching is not None:
+            watching.cancel()
     log.info("stopped")
 
 
-async def _end_with(parent: str | None) -> None:
+async def _end_with(guardian: int) -> None:
     """If `outlive dev` is killed, its server ends too, and does not keep the port."""
-    while parent == str(os.getppid()):
-        await asyncio.sleep(LOOK)
-    if parent is not None:
-        signal.raise_signal(signal.SIGTERM)
+    await orphaned(guardian)
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _allow_many_connections() -> None:
@@ -196,7 +194,7 @@ def dev(
     # one token for all lives of the server, so that a reload logs nobody out
     token = os.environ.get(STARTUP_TOKEN) or secrets.token_urlsafe(32)
     # the url not as an argument: everybody on this machine can read those, and it may hold a password
-    environment = {**os.environ, "OUTLIVE_URL": working_url(url), STARTUP_TOKEN: token, PARENT: str(os.getpid())}
+    environment = {**ward(), "OUTLIVE_URL": working_url(url), STARTUP_TOKEN: token}
     return _Reloader([sys.executable, "-m", "outlive", "serve", *modules, *options], environment, watch or (".",)).run()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -14,19 +15,28 @@ PAUSE: Final = 0.1
 REST: Final = 1.0
 """Seconds before one that died is replaced: what can't start would be tried again and again."""
 
+LOOK: Final = 0.5
+"""Seconds between two looks whether the guardian lives."""
 _MARK: Final = "OUTLIVE_SUPERVISED_BY"
 
 log: Final = logging.getLogger("outlive.worker")
 
 
-def supervised() -> bool:
-    """Whether this process is one of several."""
-    return _MARK in os.environ
+def guardian() -> int | None:
+    """The process that looks after this one, if one does. Told once: what a step begins is not looked after."""
+    told = os.environ.pop(_MARK, None)
+    return None if told is None else int(told)
 
 
-def orphaned() -> bool:
-    """Whether the one that looks after this process has died."""
-    return os.environ.get(_MARK) != str(os.getppid())
+def ward() -> dict[str, str]:
+    """The environment of a process that this one looks after."""
+    return {**os.environ, _MARK: str(os.getpid())}
+
+
+async def orphaned(guardian: int) -> None:
+    """Return when ``guardian`` has died: nobody can tell this process to stop any more."""
+    while os.getppid() == guardian:
+        await asyncio.sleep(LOOK)
 
 
 def supervise(count: int) -> int:
@@ -54,8 +64,5 @@ def supervise(count: int) -> int:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """In a group of its own: Ctrl-C reaches it through this process, once."""
-    environment = {**os.environ, _MARK: str(os.getpid())}
-    return subprocess.Popen(
-        [sys.executable, *sys.orig_argv[1:]], env=environment, start_new_session=True
-    )  # this very program
+    """This very program, in a group of its own: Ctrl-C reaches it through this process, once."""
+    return subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=ward(), start_new_session=True)

@@ -13,7 +13,7 @@ from outlive.cli.exits import Complaint
 from outlive.cli.modules import load_modules
 from outlive.cli.opening import under_hash_seed, working_url
 from outlive.cli.options import Url
-from outlive.cli.supervising import orphaned, supervise, supervised
+from outlive.cli.supervising import guardian, orphaned, supervise
 from outlive.engine import Engine
 from outlive.stores.urls import shown
 
@@ -64,9 +64,10 @@ def worker(
     served = served_queues(queues)
     if processes < 1:
         raise Complaint("at least one process has to work")
-    if processes > 1 and not supervised():
+    watched_by = guardian()
+    if processes > 1 and watched_by is None:
         return supervise(processes)
-    asyncio.run(_work(store, strict=strict, queues=served))
+    asyncio.run(_work(store, strict=strict, queues=served, watched_by=watched_by))
     return 0
 
 
@@ -89,7 +90,7 @@ def served_queues(text: str) -> dict[str, int | None] | None:
     return served or None
 
 
-async def _work(url: str, *, strict: bool, queues: dict[str, int | None] | None) -> None:
+async def _work(url: str, *, strict: bool, queues: dict[str, int | None] | None, watched_by: int | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -97,7 +98,7 @@ async def _work(url: str, *, strict: bool, queues: dict[str, int | None] | None)
     async with Engine(url, guard="strict" if strict else None, on_hopeless=give_up, queues=queues) as engine:
         names = [*registry.workflows.names(), *(f"queue {name}" for name in queues or ())]
         log.info("worker %s works in %s on %s", engine.worker.id if engine.worker else "", shown(url), ", ".join(names))
-        watch = asyncio.create_task(_told_by_death(stop)) if supervised() else None
+        watch = None if watched_by is None else asyncio.create_task(_told_by_death(watched_by, stop))
         await stop.wait()
         if watch is not None:
             watch.cancel()
@@ -106,10 +107,8 @@ async def _work(url: str, *, strict: bool, queues: dict[str, int | None] | None)
     log.info("stopped")
 
 
-async def _told_by_death(stop: asyncio.Event) -> None:
-    """When the process that looks after this one has died, nobody can tell it to stop any more."""
-    while not orphaned():
-        await asyncio.sleep(1.0)
+async def _told_by_death(guardian: int, stop: asyncio.Event) -> None:
+    await orphaned(guardian)
     stop.set()
 
 

@@ -133,9 +133,8 @@ class RunCommitting:
         if not ends:
             answered = {item.ref for item in taken if item.kind == "child"} if commit.watch else ()
             for watch in commit.watch:
-                if (
-                    watch.ref not in answered
-                ):  # a worker before this one watched too, and its answer came with this commit (R3)
+                # a worker before this one watched too, and its answer came with this commit (R3)
+                if watch.ref not in answered:
                     self._watch(watch)
         if appending.events:
             rows.append(row.id, commit.link, appending.events)

@@ -263,9 +263,8 @@ class PostgresStore:
 
     async def result_of(self, step: StepId, run: RunId) -> Raw | None:
         async with self._use().connections.transaction() as connection:
-            await connection.execute(
-                self._sql["lock_runs"], [run], None
-            )  # a transaction that records for it holds that lock too
+            # a transaction that records for it holds that lock too
+            await connection.execute(self._sql["lock_runs"], [run], None)
             found: str | None = await connection.fetchval(self._sql["result_of"], step)
         return None if found is None else Raw(found.encode())
 
