@@ -19,7 +19,7 @@ from msgspec import Raw
 from outlive._core import payloads
 from outlive._core.dropping import drop, graveyard
 from outlive._core.guard import Guard
-from outlive._core.machine import Open
+from outlive._core.pending import Open
 from outlive._core.registry import registry
 from outlive.model import commands as cmd
 from outlive.model import events as ev

@@ -15,7 +15,7 @@ from outlive._codec import digest
 from outlive._core.binding import Binder
 from outlive._core.context import current
 from outlive._core.loop import DeterministicLoop
-from outlive._core.machine import StepFuture
+from outlive._core.pending import StepFuture
 from outlive._core.registry import Registry, registry, stable_name
 from outlive._core.texts import LONGEST_NAME, check_run_id, check_text
 from outlive.errors import NonDeterminismError

@@ -10,7 +10,8 @@ from msgspec import Raw
 from outlive._codec import digest
 from outlive._core import payloads
 from outlive._core.authoring import Workflow
-from outlive._core.machine import Machine, WaitingFuture
+from outlive._core.machine import Machine
+from outlive._core.pending import WaitingFuture
 from outlive._core.seeds import hash_token
 from outlive._core.waiting import Durable
 from outlive.model import commands as cmd

@@ -15,7 +15,8 @@ from outlive._codec import Codec
 from outlive._core.context import emit
 from outlive._core.dropping import drop
 from outlive._core.hooks import Hook
-from outlive._core.machine import Machine, NeverIdle, Open
+from outlive._core.machine import Machine, NeverIdle
+from outlive._core.pending import Open
 from outlive._core.signals import Blocked, Discarded, Diverged, Undecodable
 from outlive._runtime import ahead
 from outlive._runtime.ahead import Ahead

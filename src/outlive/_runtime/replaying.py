@@ -12,8 +12,9 @@ from outlive._codec import Codec
 from outlive._core.authoring import Workflow
 from outlive._core.dropping import drop
 from outlive._core.guard import Guard
-from outlive._core.machine import Machine, NeverIdle, Open
+from outlive._core.machine import Machine, NeverIdle
 from outlive._core.matching import Issued
+from outlive._core.pending import Open
 from outlive._core.signals import Discarded, Diverged, Undecodable
 from outlive._runtime.reports import call_site, line_of, origins_known, suspicions
 from outlive.errors import SerializationError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 
 from msgspec import Raw
 
-from outlive._core.machine import Open
+from outlive._core.pending import Open
 from outlive._runtime.attempts import Attempt, Ending, Raised, Returned, Stopped
 from outlive.errors import StepInterrupted
 from outlive.model import events as ev

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from outlive._core.machine import Open
+from outlive._core.pending import Open
 from outlive._runtime.timers import Alarm
 from outlive.model import events as ev
 from outlive.model.commands import StartWait
