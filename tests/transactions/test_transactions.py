@@ -23,6 +23,7 @@ from outlive import (
     step,
     workflow,
 )
+from outlive._runtime.options import WorkerOptions
 from outlive.model import events as ev
 from outlive.model.ids import RunId
 from outlive.testing.crash import kill
@@ -174,8 +175,8 @@ async def buys_without_retry(order: str) -> str:
 async def test_a_lost_commit_is_found_out_before_the_step_is_said_to_have_failed(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was the only attempt, and the server can't be asked at once."""
-    outages = 2
+    """It was the only attempt, and the server can't be asked: who records its failure finds out."""
+    refused = 0
 
     @contextlib.asynccontextmanager
     async def unsure() -> AsyncIterator[Any]:
@@ -187,15 +188,15 @@ async def test_a_lost_commit_is_found_out_before_the_step_is_said_to_have_failed
         ask = engine.store.result_of
 
         async def away(*args: Any) -> Any:
-            nonlocal outages
-            if await bank.bookings() and outages:
-                outages -= 1
+            nonlocal refused
+            if await bank.bookings():
+                refused += 1
                 raise StoreUnavailable("it is not back yet")
             return await ask(*args)
 
         monkeypatch.setattr(engine.store, "result_of", away)
         assert await (await engine.start(buys_without_retry, "a")).result() == "paid a"
-    assert (outages, await bank.bookings()) == (0, ["a"])
+    assert (refused, await bank.bookings()) == (1, ["a"])
 
 
 @step(transaction=True, max_retries=0, timeout=0.5)
@@ -221,6 +222,105 @@ async def test_a_commit_that_an_attempt_was_stopped_in_counts(bank: Bank) -> Non
     async with Engine(bank.url, transactions=slow_to_answer) as engine:
         assert await (await engine.start(buys_in_time, "a")).result() == "paid a"
     assert await bank.bookings() == ["a"]
+
+
+async def ends_of_steps(engine: Engine, run: RunId) -> list[str]:
+    ends = [recorded.event for recorded in await engine.store.log(run, 1) if type(recorded.event) in ev.ENDS_STEP]
+    return [ev.kind_of(event) for event in ends]
+
+
+async def test_a_step_that_was_committed_before_a_crash_is_not_cancelled(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever took its run over was told to cancel it before the store could say what had been done."""
+    first = bank.engine()
+    await first.open()
+    monkeypatch.setattr(first.journal, "touch", lambda _source: None)
+    run = await first.start(buys, "a")
+    while await bank.bookings() == []:
+        await asyncio.sleep(0.01)
+    await kill(first)
+    async with bank.engine() as second:
+        monkeypatch.setattr(second.store, "result_of", lambda *_args: asyncio.Event().wait())
+        handle = second.get_run(run.id)
+        await handle.cancel()
+        while not (await handle.status()).ended:
+            await asyncio.sleep(0.01)
+        assert await ends_of_steps(second, run.id) == ["step_completed"]
+        assert await second.store.audit() == []
+    assert await bank.bookings() == ["a"]
+
+
+@workflow
+async def buys_and_does_not_wait(order: str) -> str:
+    await asyncio.wait([asyncio.ensure_future(pay(order))], timeout=0.3)
+    return "gone on"
+
+
+async def test_a_step_that_committed_and_lost_a_race_is_in_the_log_as_completed(bank: Bank) -> None:
+    never = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def slow_to_answer() -> AsyncIterator[Any]:
+        async with bank.begin() as connection:
+            yield connection
+        await never.wait()
+
+    async with Engine(bank.url, transactions=slow_to_answer, shutdown_grace=0) as engine:
+        run = await engine.start(buys_and_does_not_wait, "a")
+        assert await run.result() == "gone on"
+        assert await ends_of_steps(engine, run.id) == ["step_completed"]
+        assert await bank.bookings() == ["a"]
+        assert await engine.store.audit() == []
+        await kept_nothing(engine)
+
+
+async def test_a_step_is_not_given_up_while_it_commits(bank: Bank) -> None:
+    """Its time is up, its grace too, and its commit arrives after both."""
+    here, go_on = asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def stubborn() -> AsyncIterator[Any]:
+        async with bank.begin() as connection:
+            yield connection
+            here.set()
+            while not go_on.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await go_on.wait()
+
+    async with Engine(bank.url, transactions=stubborn, options=WorkerOptions(cancel_grace=0.01)) as engine:
+        run = await engine.start(buys_in_time, "a")
+        await here.wait()
+        await asyncio.sleep(0.8)  # its timeout is 0.5 s
+        assert await ends_of_steps(engine, run.id) == []
+        go_on.set()
+        assert await run.result() == "paid a"
+    assert await bank.bookings() == ["a"]
+
+
+async def test_a_step_that_was_given_up_does_not_commit_later(bank: Bank) -> None:
+    here, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def stubborn() -> AsyncIterator[Any]:
+        try:
+            async with bank.begin() as connection:
+                here.set()
+                while not go_on.is_set():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await go_on.wait()
+                yield connection
+        finally:
+            ended.set()
+
+    async with Engine(bank.url, transactions=stubborn, options=WorkerOptions(cancel_grace=0.01)) as engine:
+        run = await engine.start(buys_in_time, "a")
+        await here.wait()
+        with pytest.raises(RunFailed):
+            await run.result()
+        go_on.set()
+        await ended.wait()
+    assert await bank.bookings() == []
 
 
 async def test_a_cancelled_step_is_rolled_back(bank: Bank) -> None:

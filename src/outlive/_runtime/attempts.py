@@ -89,6 +89,7 @@ class Attempt:
         "began",
         "call",
         "cancelled",
+        "committing",
         "coroutine",
         "ended",
         "executor",
@@ -144,6 +145,8 @@ class Attempt:
         self.cancelled: bool = False
         self.timed_out: bool = False
         self.ended: bool = False
+        self.committing: bool = False
+        """Its transaction may be committed any moment."""
         self.recorded: bool = False
 
     @property

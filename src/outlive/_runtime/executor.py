@@ -33,6 +33,8 @@ from outlive.errors import (
 from outlive.model.durations import until
 from outlive.stores.protocol import Clock
 
+ASK_AGAIN: Final = 0.5
+"""Seconds between two looks whether a commit has been answered."""
 LOOK_AGAIN: Final = 0.02
 """Seconds between two looks whether the lease stands."""
 
@@ -269,6 +271,9 @@ class Executor:
             attempt.grace = self.loop.call_later(self._cancel_grace, self._give_up, attempt)
 
     def _give_up(self, attempt: Attempt) -> None:
+        if attempt.committing:  # whether it is done only the store knows, and it has not said so yet
+            attempt.grace = self.loop.call_later(ASK_AGAIN, self._give_up, attempt)
+            return
         if attempt.job is not None and self._pool is not None:
             self._pool.abandon(attempt.job)
         if attempt.timed_out and not attempt.cancelled:

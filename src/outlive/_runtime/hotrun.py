@@ -227,6 +227,11 @@ class HotRun:
         """Commands that have not ended."""
         return self.machine.open if self.machine is not None else _NO_OPEN
 
+    def in_transaction(self, ref: int) -> bool:
+        """Whether the step ``ref`` is done in a transaction of the user's."""
+        item = self.open.get(ref)
+        return item is not None and isinstance(item.command, CallStep) and item.command.options.transaction
+
     @property
     def codec(self) -> Codec:
         assert self.machine is not None, "a run without a machine was driven"

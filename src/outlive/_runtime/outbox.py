@@ -29,6 +29,9 @@ _STAYS: Final = frozenset(
 )
 """Proposals that were found, not asked for by the body; and a marker, which is an answer that it has got (R38)."""
 
+_IN_DOUBT: Final = frozenset({ev.StepFailed, ev.StepCancelled})
+"""Of a step in a transaction: whether that has committed only the store knows."""
+
 Held: TypeAlias = cmd.CallStep | cmd.EmitLog
 
 
@@ -105,13 +108,20 @@ class Outbox:
             return None
         proposals = tuple(self.proposals[:MAX_PROPOSALS])
         del self.proposals[: len(proposals)]
+        in_doubt = tuple(p.ref for p in proposals if type(p) in _IN_DOUBT and hot.in_transaction(p.ref))
         last = proposals[-1] if proposals else None
         continued = last if isinstance(last, ev.RunContinued) else None
         if special or continued is not None:
-            commit = self._special(proposals, continued, release=release, judge=judge, time=time)
+            commit = self._special(proposals, continued, in_doubt, release=release, judge=judge, time=time)
         else:
             commit = en.RunCommit(
-                run=hot.run, link=hot.link, epoch=hot.epoch, seq=hot.seq, proposals=proposals, time=time
+                run=hot.run,
+                link=hot.link,
+                epoch=hot.epoch,
+                seq=hot.seq,
+                proposals=proposals,
+                in_doubt=in_doubt,
+                time=time,
             )
         if not self.proposals and self.held:
             self._held_in_flight, self.held = self.held, []
@@ -122,6 +132,7 @@ class Outbox:
         self,
         proposals: tuple[en.Proposal, ...],
         continued: ev.RunContinued | None,
+        in_doubt: tuple[int, ...],
         *,
         release: bool,
         judge: en.Judge | None,
@@ -135,6 +146,7 @@ class Outbox:
             epoch=hot.epoch,
             seq=hot.seq,
             proposals=proposals,
+            in_doubt=in_doubt,
             watch=tuple(self.watch),
             unwatch=tuple(self.unwatch),
             take=self.take,

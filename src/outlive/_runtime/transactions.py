@@ -1,13 +1,13 @@
 """Steps in a transaction of the user's: their effect and their recorded result are committed together, or neither is.
 
 The step runs between the begin and the commit of a transaction on the user's own connection, and its result is written on that, fenced, as
-the last thing before the commit. That row is the record; the event in the log follows from it. So before an attempt begins, and after one
-has failed, it is looked for: a commit whose answer got lost is found, and so is what a worker did that died before it could say so.
+the last thing before the commit. That row is the record; the event in the log follows from it. So before an attempt begins it is looked
+for, which finds what a worker did that died before it could say so; and where one is recorded as failed or cancelled, the store has the
+last word (``RunCommit.in_doubt``), which finds a commit whose answer got lost, or that nobody waited for.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeAlias
@@ -19,8 +19,7 @@ from outlive._core.context import step_connection
 from outlive._runtime.attempts import Attempt
 from outlive._runtime.steps import completed
 from outlive.errors import ConfigurationError, SerializationError, StepError, StoreUnavailable
-from outlive.model.ids import RunId, StepId
-from outlive.stores.protocol import Store
+from outlive.stores.protocol import Fence, Store
 
 Begin: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 """Begins a transaction and gives its connection; commits it at the end of the ``with``, or rolls back."""
@@ -29,10 +28,6 @@ _NONE: Final = (
     "a step with transaction=True needs to know how to begin a transaction; give the engine one: "
     "Engine(url, transactions=pool.connection) with psycopg's pool, transactions=async_sessionmaker(...).begin with SQLAlchemy"
 )
-
-
-ASK_AGAIN: Final = 0.5
-"""Seconds."""
 
 
 class Recorded(Struct, frozen=True):
@@ -59,8 +54,7 @@ class Transactions:
         fence = attempt.writes.fence
         if fence is None:
             raise StepError("this worker has lost its lease; whoever takes the run over does this step")
-        step = attempt.step_id
-        recorded = await self._store.result_of(step, fence.run)
+        recorded = await self._store.result_of(attempt.step_id, fence.run)
         if recorded is not None:
             return Recorded(recorded)
         try:
@@ -71,28 +65,35 @@ class Transactions:
                 finally:
                     step_connection.reset(token)
                 try:
-                    result = Raw(codec.encode(value, what=f"result of {step}"))
+                    result = Raw(codec.encode(value, what=f"result of {attempt.step_id}"))
                 except SerializationError as error:
                     raise Hopeless(error) from error
-                if not await self._store.leave_result(connection, step, fence, completed(attempt, result)):
-                    raise _NotOurs
-        except (Exception, asyncio.CancelledError) as error:
-            # the commit may have happened though it says otherwise, or another attempt's has
-            recorded = await self._found_out(step, fence.run)
-            if recorded is not None:
-                return Recorded(recorded)
-            if isinstance(error, _NotOurs):
-                raise StepError("the run belongs to another worker now; nothing was committed") from None
-            raise
+                await self._leave(connection, attempt, fence, result)
+        except Exception:
+            recorded = await self._found(attempt, fence)
+            if recorded is None:
+                raise
+            return Recorded(recorded)
+        finally:
+            attempt.committing = False
         return Recorded(result)
 
-    async def _found_out(self, step: StepId, run: RunId) -> Raw | None:
-        """What is recorded, once the store can tell: before that nobody may say that the step has failed."""
-        while True:
-            try:
-                return await self._store.result_of(step, run)
-            except StoreUnavailable:
-                await asyncio.sleep(ASK_AGAIN)
+    async def _leave(self, connection: object, attempt: Attempt, fence: Fence, result: Raw) -> None:
+        """The last thing before the commit. What was given up may not come back: from here on nobody gives it up."""
+        if attempt.ended:
+            raise StepError("this attempt was given up; nothing was committed")
+        attempt.committing = True
+        if not await self._store.leave_result(connection, attempt.step_id, fence, completed(attempt, result)):
+            raise StepError("the run belongs to another worker now; nothing was committed")
+
+    async def _found(self, attempt: Attempt, fence: Fence) -> Raw | None:
+        """The result after all, where a commit may have happened though it says otherwise."""
+        if not attempt.committing:
+            return None
+        try:
+            return await self._store.result_of(attempt.step_id, fence.run)
+        except StoreUnavailable:
+            return None  # whoever records how the attempt has ended finds out
 
 
 class Hopeless(Exception):
@@ -101,7 +102,3 @@ class Hopeless(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
-
-
-class _NotOurs(Exception):
-    """The result may not be recorded: another worker has the run, or another attempt was first."""

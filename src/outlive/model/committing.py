@@ -63,6 +63,7 @@ def advance(rows: Rows, row: RunRow, commit: RunCommit, *, worker: WorkerId | No
         or commit.unwatch
         or commit.streams
         or commit.cancel_tasks
+        or commit.in_doubt
         or not commit.proposals
         or row.status is not RunStatus.RUNNING
         or not ADVANCES.issuperset(map(type, commit.proposals))
@@ -113,7 +114,7 @@ class RunCommitting:
         continued = ev.RunContinued in self._kinds
         assert continued == (commit.next_link is not None), "a next link comes with run_continued, and only with it"
         taken, waking = self._take(continued=continued)
-        proposals = commit.proposals
+        proposals = self._found_out()
         if taken or not self._kinds.isdisjoint(_ARRANGED) or (ends and type(proposals[-1]) not in ev.TERMINAL):
             proposals = tuple(arrange(proposals, taken))
         _judge(row, proposals)  # nothing is written before this line, everything after it
@@ -160,6 +161,17 @@ class RunCommitting:
             answered=tuple(self._answered),
             wrote=WriteStream in self._kinds,
             cancelling=tuple(self._cancelling),
+        )
+
+    def _found_out(self) -> tuple[Proposal, ...]:
+        """The proposals, and instead of an end that is in doubt the one that a transaction has recorded."""
+        commit = self._commit
+        if not commit.in_doubt:
+            return commit.proposals
+        done = {event.ref: event for event in self._rows.unlogged(commit.run, commit.link)}
+        return tuple(
+            done.get(proposal.ref, proposal) if type(proposal) in (ev.StepFailed, ev.StepCancelled) else proposal
+            for proposal in commit.proposals
         )
 
     def _take(self, *, continued: bool) -> tuple[list[InboxItem], list[int]]:

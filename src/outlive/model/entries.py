@@ -119,6 +119,8 @@ class RunCommit(Struct, frozen=True, kw_only=True):
     """Give up the claim with this commit (R17)."""
     cancel_tasks: tuple[int, ...] = ()
     """Steps in queues that should end. What nobody has begun ends in this commit; it takes in the inbox, where others may have ended."""
+    in_doubt: tuple[int, ...] = ()
+    """Steps of which the proposals say that they failed or were cancelled, and a transaction may have recorded that they are done."""
     undelivered: tuple[tuple[TokenHash, HookReceived], ...] = ()
     """With ``RunContinued``: payloads taken in for tokens that users chose and never received by the body; the next link gets them."""
     time: float | None = None

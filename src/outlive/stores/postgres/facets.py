@@ -129,6 +129,8 @@ def _of_commit(needs: set[Facet], commit: RunCommit, loaded: Loaded) -> int:
         messages += _of_end(needs, run, loaded)
     if commit.next_link is not None:
         needs.add(("hooks", run))
+    if commit.in_doubt:
+        needs.add(("unlogged", run, commit.link))
     for watch in commit.watch:
         needs.update((("run", watch.target), ("inbox", run)))
     for ref in commit.cancel_tasks:
