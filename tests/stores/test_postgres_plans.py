@@ -81,6 +81,7 @@ STATEMENTS: dict[str, tuple[Any, ...]] = {
     "stream_lengths": (RUNS, ["s"] * 100),
     "written_streams": (RUNS, ONES, ONES),
     "events_at": (RUNS, ONES, ONES),
+    "lock_owned_free": ("w1",),
     "results_of_link": (RUNS[0], 1),
     "advance_runs": (RUNS, ONES, FLOATS, NO, ONES, NO, TEXTS),
     "append": ("w1", None, RUNS, ONES, ONES, ONES, ONES, NO, ONES, NO, TEXTS, ["[{}]"] * 100),

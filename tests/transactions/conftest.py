@@ -39,6 +39,15 @@ class Bank:
         else:
             await connection.execute(text(f"{statement}(:what)"), {"what": what})
 
+    async def show(self, connection: Any, setting: str) -> str:
+        """On a connection of the driver."""
+        if self.driver == "asyncpg":
+            return str(await connection.fetchval(f"SHOW {setting}"))
+        if self.driver == "psycopg":
+            [shown] = await (await connection.execute(f"SHOW {setting}")).fetchone()
+            return str(shown)
+        return str((await connection.execute(text(f"SHOW {setting}"))).scalar_one())
+
     async def bookings(self) -> list[str]:
         connection = await asyncpg.connect(self.dsn)
         try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from outlive.errors import InternalError, StoreError, StoreUnavailable
-from outlive.model.entries import Entry, Outcome, Rejected
+from outlive.model.entries import Busy, Entry, Outcome, Rejected
 from outlive.model.ids import WorkerId
 from outlive.stores.protocol import Store
 
@@ -22,6 +22,8 @@ MAX_ENTRIES: Final = 1_000
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_WAITING: Final = 20_000
 """Requests that may wait for the store; callers of more are held back."""
+BUSY_PAUSE: Final = 2.0
+"""Seconds before a run is tried again that somebody's transaction holds."""
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 5.0
 
@@ -218,10 +220,18 @@ class Journal:
             asyncio.get_running_loop().call_soon(self.on_mended)
         self.failure, self._down, self._pause = None, False, FIRST_PAUSE
         for request, outcome in zip(requests, outcomes, strict=False):
+            if isinstance(outcome, Busy):
+                _refuse(request, outcome.reason)
+                continue
             request.then(outcome)
             if not request.done.done():
                 request.done.set_result(outcome)
         for source, outcome in zip(sources, outcomes[len(requests) :], strict=True):
+            if isinstance(outcome, Busy):
+                log.warning("a commit waits: %s", outcome.reason)
+                source.put_back()
+                asyncio.get_running_loop().call_later(BUSY_PAUSE, self.touch, source)
+                continue
             try:
                 source.settled(outcome)
             except Exception as error:
@@ -254,9 +264,7 @@ class Journal:
             source.put_back()
             self._dirty[source] = None
         for request in (*requests, *self._requests):
-            if not request.done.done():
-                request.done.set_exception(StoreUnavailable(str(error)))
-                request.done.exception()  # its caller may have left
+            _refuse(request, str(error))
         self._requests.clear()
         self._rest()
         asyncio.get_running_loop().call_later(self._pause, self._retry)
@@ -266,3 +274,10 @@ class Journal:
         """Try again what runs have found; with nothing to try, let the next request find out."""
         if not self._closed and self._task is None:
             self._flush()
+
+
+def _refuse(request: Request, why: str) -> None:
+    """It was not written."""
+    if not request.done.done():
+        request.done.set_exception(StoreUnavailable(why))
+        request.done.exception()  # its caller may have left

@@ -8,6 +8,7 @@ last word (``RunCommit.in_doubt``), which finds a commit whose answer got lost, 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeAlias
@@ -24,6 +25,8 @@ from outlive.stores.protocol import Fence, Store
 Begin: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 """Begins a transaction and gives its connection; commits it at the end of the ``with``, or rolls back."""
 
+ASK_AGAIN: Final = 0.5
+"""Seconds."""
 _NONE: Final = (
     "a step with transaction=True needs to know how to begin a transaction; give the engine one: "
     "Engine(url, transactions=pool.connection) with psycopg's pool, transactions=async_sessionmaker(...).begin with SQLAlchemy"
@@ -54,7 +57,7 @@ class Transactions:
         fence = attempt.writes.fence
         if fence is None:
             raise StepError("this worker has lost its lease; whoever takes the run over does this step")
-        recorded = await self._store.result_of(attempt.step_id, fence.run)
+        recorded = await self._recorded(attempt, fence)
         if recorded is not None:
             return Recorded(recorded)
         try:
@@ -77,6 +80,14 @@ class Transactions:
         finally:
             attempt.committing = False
         return Recorded(result)
+
+    async def _recorded(self, attempt: Attempt, fence: Fence) -> Raw | None:
+        """What is recorded already, once the store can tell: an attempt that did not begin has not failed."""
+        while True:
+            try:
+                return await self._store.result_of(attempt.step_id, fence.run)
+            except StoreUnavailable:
+                await asyncio.sleep(ASK_AGAIN)
 
     async def _leave(self, connection: object, attempt: Attempt, fence: Fence, result: Raw) -> None:
         """The last thing before the commit. What was given up may not come back: from here on nobody gives it up."""

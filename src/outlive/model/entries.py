@@ -217,6 +217,12 @@ class Rejected(Struct, frozen=True):
     reason: str
 
 
+class Busy(Struct, frozen=True):
+    """Of any entry: somebody else's transaction is in its way. Nothing of it was written, and later it may be."""
+
+    reason: str
+
+
 class Created(Struct, frozen=True, kw_only=True):
     """Of a ``NewRun``. ``owner`` None: it was not claimed, because nobody asked or because the worker's lease had ended."""
 
@@ -258,7 +264,7 @@ class Refused(Struct, frozen=True):
     run: RunId | None = None
 
 
-Outcome: TypeAlias = Committed | Fenced | Rejected | Created | Existing | Accepted | Refused | Answered
+Outcome: TypeAlias = Committed | Fenced | Rejected | Busy | Created | Existing | Accepted | Refused | Answered
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------

@@ -28,13 +28,11 @@ _WRITE: Final = (
     "%25 for %"
 )
 
-SETTINGS: Final = {"enable_seqscan": "off", "jit": "off", "random_page_cost": "1"}
-"""All our statements go by an index. A plan that was made while the tables were empty would read all of them, and is kept for long."""
+SETTINGS: Final = {"enable_seqscan": "off", "jit": "off", "random_page_cost": "1", "lock_timeout": "2000"}
+"""All our statements go by an index. A plan that was made while the tables were empty would read all of them, and is kept for long.
+Who waits for a lock may hold the row of its worker, whose lease must not end meanwhile."""
 
-_BEGIN: Final = (
-    "BEGIN; SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '10s'; "
-    "SET LOCAL idle_in_transaction_session_timeout = '10s'"
-)
+_BEGIN: Final = "BEGIN; SET LOCAL statement_timeout = '20s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 _BEGIN_POOLED: Final = "; ".join([_BEGIN, *(f"SET LOCAL {name} = {value}" for name, value in SETTINGS.items())])
 _AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 LOST: Final = (
@@ -300,6 +298,8 @@ def translated(error: Exception) -> StoreError:
             return StoreUnavailable(f"the schema is not there any more ({error}); restart this process to create it")
         case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():
             return StoreUnavailable(f"PostgreSQL has no room ({error}); make room, nothing was lost")
+        case asyncpg.LockNotAvailableError():
+            return StoreUnavailable("a transaction that has not ended holds what this needs; end it, and try again")
         case asyncpg.ReadOnlySQLTransactionError():
             return StoreUnavailable(
                 f"this PostgreSQL can't be written ({error}); it may be a standby: name the primary in the url, or all servers and "

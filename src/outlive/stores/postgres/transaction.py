@@ -7,6 +7,8 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
+import asyncpg
+
 from outlive.model.carry import Carrier
 from outlive.model.entries import Claimed, ClaimedTask, Entry, Outcome, Rejected
 from outlive.model.ids import RunId, WorkerId
@@ -107,15 +109,24 @@ class Transaction:
     async def sweep(self, worker: WorkerId) -> bool:
         """Free the runs of workers whose lease has ended; whether there were any."""
         found = await self._connection.fetch(self._sql["lock_dead"], worker, self._now)
-        for (dead,) in found:
-            await self.free(dead, crashed=True)
-        return bool(found)
+        return any([await self._free_dead(dead) for (dead,) in found])
 
-    async def free(self, worker: WorkerId, *, crashed: bool) -> None:
-        if not self._now:
-            self._now = self._fixed or await self._connection.fetchval(self._sql["clock"])
+    async def _free_dead(self, dead: WorkerId) -> bool:
+        """All that was its, or nothing yet: a transaction of a user's, whose worker may be frozen in it, must not hold up who sweeps."""
+        owned = await self._connection.fetch(self._sql["lock_owned_free"], dead)
+        if len(owned) < len(await self._connection.fetch(self._sql["owned"], dead)):
+            log.info("worker %s is gone, and one of its steps holds a transaction open: its runs wait for that", dead)
+            return False
+        await self._free(dead, owned, crashed=True)
+        return True
+
+    async def leave(self, worker: WorkerId) -> None:
+        """Free what was this worker's."""
+        self._now = self._fixed or await self._connection.fetchval(self._sql["clock"])
         await self._connection.execute(self._sql["lock_worker"], worker)
-        owned = await self._connection.fetch(self._sql["lock_owned"], worker)
+        await self._free(worker, await self._connection.fetch(self._sql["lock_owned"], worker), crashed=False)
+
+    async def _free(self, worker: WorkerId, owned: Sequence[asyncpg.Record], *, crashed: bool) -> None:
         held = await self._connection.fetch(self._sql["lock_held"], worker)
         if held:
             blame = crashed and blamed(len(held), runs=len(owned))

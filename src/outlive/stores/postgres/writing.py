@@ -18,8 +18,8 @@ from typing import Final, TypeVar
 import asyncpg
 
 from outlive.errors import LeaseLost, StoreError, StoreUnavailable
-from outlive.model.entries import ClaimedTask, Claims, Entry, Outcome, Rejected, TaskKey
-from outlive.model.ids import WorkerId
+from outlive.model.entries import Busy, ClaimedTask, Claims, Entry, NewRun, Outcome, Rejected, TaskKey
+from outlive.model.ids import RunId, WorkerId
 from outlive.stores.postgres.appending import Append, OwnedRows, as_append
 from outlive.stores.postgres.clock import ServerClock
 from outlive.stores.postgres.connections import (
@@ -39,6 +39,9 @@ _T = TypeVar("_T")
 
 LONG: Final = 60.0
 LOOK_EVERY: Final = 30.0
+APART: Final = 10.0
+"""Seconds for which what is about a run goes alone, once somebody's transaction was in its way."""
+IMPATIENT: Final = "SET LOCAL lock_timeout = '50ms'"
 READ_BACK_TRIES: Final = 5
 READ_BACK_PAUSE: Final = 1.0
 
@@ -69,11 +72,13 @@ class Writer:
         self._store = uuid.uuid4().hex
         self._owned = OwnedRows()
         self._look_at = time.monotonic() + LOOK_EVERY
+        self._held_up: dict[RunId | None, float] = {}
+        """Runs that somebody's transaction holds, and until when what is about them goes alone: the others need not wait for them."""
 
     # --- transactions ---
 
     @contextlib.asynccontextmanager
-    async def _transaction(self) -> AsyncGenerator[Transaction, None]:
+    async def _transaction(self, *, patient: bool = True) -> AsyncGenerator[Transaction, None]:
         """One try. What is uncertain at its end is read back before anybody is told.
 
         Raises:
@@ -82,6 +87,8 @@ class Writer:
         transaction: Transaction | None = None
         try:
             async with self._connections.stamped() as connection:
+                if not patient:
+                    await connection.execute(IMPATIENT)
                 transaction = Transaction(connection, self._sql, self._fixed(), self._clock)
                 yield transaction
         except CommitUnknown as error:
@@ -117,28 +124,62 @@ class Writer:
     # --- entries ---
 
     async def commit(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
+        now = time.monotonic()
+        self._held_up = {run: until for run, until in self._held_up.items() if until > now}
+        apart = [entry for entry in entries if _about(entry) in self._held_up] if self._held_up else []
+        if not apart:
+            return await self._together(worker, entries)
+        rest = [entry for entry in entries if _about(entry) not in self._held_up]
+        together = iter(await self._together(worker, rest) if rest else ())
+        alone = iter(await self._each(worker, apart, sure=bool(rest)))
+        waiting = {id(entry) for entry in apart}
+        return [next(alone if id(entry) in waiting else together) for entry in entries]
+
+    async def _together(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
         try:
             return await self._batch(worker, entries)
-        except _Refused as error:
-            if len(entries) == 1:
-                log.exception("refused: %s", type(entries[0]).__name__)
-                return [Rejected(f"it can't be written: {error}")]
+        except (_Refused, _HeldUp):  # at least one can't be written, or not now
+            return await self._each(worker, entries, sure=False)
         except BaseException:
             self._owned.doubt()
             raise
+
+    async def _each(self, worker: WorkerId | None, entries: Sequence[Entry], *, sure: bool) -> list[Outcome]:
+        """Each alone. Once something was written, or ``sure`` has been, that is told whatever becomes of the others."""
         outcomes: list[Outcome] = []
-        for entry in entries:  # at least one can't be written: each goes alone
-            outcomes += await self.commit(worker, [entry])
+        away: StoreError | None = None
+        for entry in entries:
+            try:
+                if away is None:
+                    outcomes += await self._batch(worker, [entry], patient=False)
+                    self._held_up.pop(_about(entry), None)
+                else:
+                    outcomes.append(Busy(str(away)))
+            except _Refused as error:
+                log.exception("refused: %s", type(entry).__name__)
+                outcomes.append(Rejected(f"it can't be written: {error}"))
+            except _HeldUp as error:
+                self._held_up[_about(entry)] = time.monotonic() + APART
+                outcomes.append(Busy(str(error)))
+            except StoreError as error:
+                self._owned.doubt()
+                if not (sure or outcomes):
+                    raise
+                away = error
+                outcomes.append(Busy(str(error)))
+            except BaseException:
+                self._owned.doubt()
+                raise
         return outcomes
 
-    async def _batch(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome]:
-        append = None if self._connections.pooled else as_append(worker, entries, self._owned)
+    async def _batch(self, worker: WorkerId | None, entries: Sequence[Entry], *, patient: bool = True) -> list[Outcome]:
+        append = as_append(worker, entries, self._owned) if patient and not self._connections.pooled else None
         if append is not None and (done := await self._append(append)) is not None:
             return done
         needs = await self._learn(entries)
 
         async def once() -> list[Outcome]:
-            async with self._transaction() as transaction:
+            async with self._transaction(patient=patient) as transaction:
                 leased = await transaction.lease(worker, "commit")
                 outcomes = await transaction.carry(entries, needs, worker=worker, leased=leased)
                 if not leased:
@@ -151,6 +192,8 @@ class Writer:
         except StoreError as error:
             if isinstance(error.__cause__, _ENTRY_ERRORS):
                 raise _Refused(str(error.__cause__)) from error
+            if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                raise _HeldUp(str(error)) from error
             raise
 
     async def _append(self, append: Append) -> list[Outcome] | None:
@@ -165,6 +208,8 @@ class Writer:
         except StoreError as error:
             if meets_others(error) or isinstance(error.__cause__, _ENTRY_ERRORS):
                 return None
+            if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                raise _HeldUp(str(error)) from error
             if not sent or not isinstance(error.__cause__, LOST):
                 raise  # without a connection nothing can have happened
             if not await self._committed(Stamp("stamped_commit", append.worker, expected + 1)):
@@ -264,7 +309,7 @@ class Writer:
     async def leave(self, worker: WorkerId) -> None:
         async def once() -> None:
             async with self._transaction() as transaction:
-                await transaction.free(worker, crashed=False)
+                await transaction.leave(worker)
 
         await self._tried(once)
 
@@ -276,6 +321,14 @@ class Writer:
 
 class _Refused(Exception):
     """An entry itself is at fault: trying again would not help."""
+
+
+def _about(entry: Entry) -> RunId | None:
+    return getattr(entry, "id" if isinstance(entry, NewRun) else "run", None)
+
+
+class _HeldUp(Exception):
+    """Somebody's transaction holds what an entry needs: the others need not wait for that."""
 
 
 _ENTRY_ERRORS: Final = (
