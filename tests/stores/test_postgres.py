@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
 
+from outlive.cli.store import _prune as prune_by_hand
 from outlive.errors import ConfigurationError, SchemaVersion, StoreUnavailable
 from outlive.model.entries import Accepted, Committed, Created, Existing, Fenced, Message, RunCommit, Terminate
 from outlive.model.events import Payload
@@ -109,6 +111,19 @@ async def test_t9_the_servers_clock_decides(store: PostgresStore, other: asyncpg
     [created, started] = await store.log(RunId("r1"), 1)
     assert before <= created.time == started.time <= after
     assert abs(store.clock.now() - after) < 5  # it follows
+
+
+async def test_t9_nothing_is_pruned_by_the_clock_of_another_machine(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(postgres_url) as store:
+        await store.join(W1, lease=30)
+        await store.commit(W1, [new_run("r1", claim=True)])
+        await store.commit(W1, [RunCommit(run=RunId("r1"), link=1, epoch=1, seq=2, proposals=(completed(),))])
+    right = time.time()
+    monkeypatch.setattr(time, "time", lambda: right + 400 * 86_400.0)
+    assert await prune_by_hand(postgres_url, 30 * 86_400.0, dry_run=True, told=False) == 0
+    assert await prune_by_hand(postgres_url, 0.0, dry_run=False, told=False) == 1
 
 
 async def test_r15_a_payload_is_accepted_at_a_time_under_the_lock_of_its_run(

@@ -47,20 +47,21 @@ def create(
         raise exits.Complaint("the name of a key has 1 to 200 printable characters")
     needs_server()
     try:
-        until = None if expires is None else time.time() + seconds(expires)
+        life = None if expires is None else seconds(expires)
     except ValueError as error:
         raise exits.Complaint(str(error)) from error
-    record, text = asyncio.run(_create(working_url(url), name, role, until))
+    record, text = asyncio.run(_create(working_url(url), name, role, life))
     if json:
         print_json({**_readable(record), "key": text})
     else:
         print(text)
 
 
-async def _create(url: str, name: str, role: str, until: float | None) -> tuple[KeyRecord, str]:
+async def _create(url: str, name: str, role: str, life: float | None) -> tuple[KeyRecord, str]:
     from outlive.http.auth import Role, create_key
 
     async with Engine(url, worker=False) as engine:
+        until = None if life is None else engine.store.clock.now() + life
         return await create_key(engine, name=name, role=Role[role.upper()], expires_at=until)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from typing import Final
 
 from typing_extensions import override
@@ -119,19 +118,20 @@ def prune(*, older_than: str, dry_run: bool = False, url: Url = None, json: AsJs
         Only say how many it would be.
     """
     try:
-        ended_before = time.time() - seconds(older_than)
+        age = seconds(older_than)
     except ValueError as error:
         raise exits.Complaint(str(error)) from error
-    number = asyncio.run(_prune(url, ended_before, dry_run=dry_run, told=not json))
+    number = asyncio.run(_prune(url, age, dry_run=dry_run, told=not json))
     if json:
         print_json({"runs": number, "dry_run": dry_run})
     else:
         print(f"{number} runs {'would be deleted' if dry_run else 'deleted'}")
 
 
-async def _prune(url: str | None, ended_before: float, *, dry_run: bool, told: bool) -> int:
+async def _prune(url: str | None, age: float, *, dry_run: bool, told: bool) -> int:
     """How many runs were deleted, or with ``dry_run`` would be."""
     async with client(url) as engine:
+        ended_before = engine.store.clock.now() - age  # the server's, where there is one
         if dry_run:
             return sum([await _count(engine, s, ended_before=ended_before) for s in RunStatus if s.ended])
         total = 0

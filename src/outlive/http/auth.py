@@ -122,7 +122,7 @@ async def create_key(
         hash=hash_key(text),
         name=name,
         role=role.name.lower(),
-        created_at=engine.clock.now(),
+        created_at=engine.store.clock.now(),
         expires_at=expires_at,
     )
     await engine.store.add_api_key(record)
@@ -154,7 +154,7 @@ class ApiKeys:
         if not bearer.startswith(PREFIX):
             return None
         record = await self._engine.store.api_key(hash_key(bearer))
-        now = self._engine.clock.now()
+        now = self._engine.store.clock.now()
         if record is None or (record.expires_at is not None and record.expires_at <= now):
             return None
         if self._used.get(record.id, 0.0) < now - 60:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
@@ -76,6 +77,10 @@ class PostgresStore:
             await opened.connections.open()
             await migrate(opened.connections, self._sql)
             await opened.writer.tidy()
+            if server is not None:
+                async with opened.connections.single() as connection:
+                    asked = time.monotonic()
+                    server.follow(await connection.fetchval(self._sql["clock"]), asked=asked)
             opened.hints.open(pooled=opened.connections.pooled)
             self.pace = _DEAF if opened.connections.pooled else _HEARING
         except BaseException:
@@ -297,12 +302,12 @@ class PostgresStore:
 class _Opened:
     """What an open store holds."""
 
-    def __init__(self, dsn: str, sql: Statements, time: Callable[[], float | None], clock: ServerClock | None) -> None:
+    def __init__(self, dsn: str, sql: Statements, fixed: Callable[[], float | None], clock: ServerClock | None) -> None:
         self.pid: int = os.getpid()
         self.connections: Connections = Connections(dsn, most=MOST_CONNECTIONS)
-        self.writer: Writer = Writer(self.connections, sql, time, clock)
+        self.writer: Writer = Writer(self.connections, sql, fixed, clock)
         self.reader: Reader = Reader(self.connections, sql)
-        self.beat: Beat = Beat(dsn, sql, time)
+        self.beat: Beat = Beat(dsn, sql, fixed)
         self.hints: Hints = Hints(dsn, sql.schema)
 
     async def close(self) -> None:
