@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 
 import pytest
 
+from outlive import Engine
+from outlive.stores.postgres.connections import parse
 from outlive.stores.urls import shown
 
 from .conftest import FOREVER, Project, read_until
@@ -51,6 +54,60 @@ def test_a_second_signal_ends_it_at_once(project: Project) -> None:
 )
 def test_a_worker_needs_modules_with_workflows(project: Project, modules: tuple[str, ...], problem: str) -> None:
     done = project.outlive("worker", *modules)
+
+    assert done.code == 2
+    assert problem in done.err
+
+
+BANK = """
+import contextlib
+import os
+
+import asyncpg
+from outlive import create_webhook, get_connection, step, workflow
+
+
+@contextlib.asynccontextmanager
+async def begin():
+    connection = await asyncpg.connect(os.environ["BANK"])
+    try:
+        async with connection.transaction():
+            yield connection
+    finally:
+        await connection.close()
+
+
+@step(transaction=True)
+async def pay():
+    return await get_connection().fetchval("SELECT 40 + 2")
+
+
+@workflow
+async def buys():
+    with create_webhook() as link:
+        return [await pay(), link.url.split("/")[2]]
+"""
+
+
+async def test_a_worker_is_told_how_transactions_begin_and_where_webhooks_are_called(
+    project: Project, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project.folder / "bank.py").write_text(BANK)
+    options = ("--url", postgres_url, "--transactions", "bank:begin", "--base-url", "https://flows.example")
+    worker = project.begin("worker", "bank", *options, BANK=parse(postgres_url)[0])
+    read_until(worker, "works in", stream="stderr")
+    monkeypatch.syspath_prepend(project.folder)
+    bank = importlib.import_module("bank")
+    async with Engine(postgres_url, worker=False) as client:
+        assert await (await client.start(bank.buys)).result() == [42, "flows.example"]
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [("begin", "names nothing"), ("shop:begin", "has no 'begin'"), ("nowhere:begin", "no module")],
+)
+def test_what_begins_no_transactions_is_wrong_usage(project: Project, target: str, problem: str) -> None:
+    done = project.outlive("worker", "shop.py", "--transactions", target)
 
     assert done.code == 2
     assert problem in done.err

@@ -352,7 +352,8 @@ async def test_a_termination_appends_what_transactions_have_left_and_the_log_has
         await store.commit(W1, [new_run("r1", claim=True)])
         for ref in done:
             fence = Fence(run=r1, link=1, epoch=1, worker=W1)
-            assert await store.leave_result(other, step_id(r1, 1, ref, "s"), fence, done[ref])
+            async with other.transaction():
+                assert await store.leave_result(other, step_id(r1, 1, ref, "s"), fence, done[ref])
         await store.commit(W1, [RunCommit(run=r1, link=1, epoch=1, seq=2, proposals=(done[2],))])
         entries = [RunCommit(run=r1, link=1, epoch=1, seq=3, proposals=(done[3],)), Terminate(run=r1, reason="enough")]
         for batch in [entries] if together else [[entry] for entry in entries]:
@@ -518,6 +519,23 @@ async def test_pg2_a_long_transaction_is_named(
 
 
 # --- schemas -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        "meta (name text)",
+        "meta (key text, value text); INSERT INTO {}.meta VALUES ('schema_version', 'x')",
+        "events (x int)",
+    ],
+)
+async def test_a_schema_with_tables_of_somebody_else_is_refused(
+    postgres_url: str, other: asyncpg.Connection, tables: str
+) -> None:
+    schema = f'"{parse(postgres_url)[1]}"'
+    await other.execute(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.{tables.format(schema)}")
+    with pytest.raises(ConfigurationError, match="tables that are not Outlive's"):
+        await PostgresStore(postgres_url).open()
 
 
 async def test_two_schemas_are_two_stores(postgres_url: str, store: PostgresStore) -> None:

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
+import psycopg
 import pytest
 
 from outlive import (
@@ -461,6 +463,20 @@ async def test_a_connection_that_is_none_is_refused(bank: Bank) -> None:
     async with bank.engine() as engine:
         with pytest.raises(ConfigurationError, match="psycopg"):
             await engine.on(object()).start(buys, "a")
+
+
+async def test_a_connection_without_a_transaction_is_refused(bank: Bank) -> None:
+    async with bank.engine() as engine:
+        plain = await asyncpg.connect(bank.dsn)
+        autocommit = await psycopg.AsyncConnection[Any].connect(bank.dsn, autocommit=True)
+        for connection in (plain, autocommit):
+            with pytest.raises(ConfigurationError, match="no transaction is open"):
+                await engine.on(connection).start(buys, "a")
+            await connection.close()
+        blocking = await asyncio.to_thread(psycopg.connect, bank.dsn)
+        with pytest.raises(ConfigurationError, match="give an async connection"):
+            await engine.on(blocking).start(buys, "a")
+        blocking.close()
 
 
 # --- starting with a transaction -------------------------------------------------------------------------------------

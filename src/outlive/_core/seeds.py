@@ -39,4 +39,4 @@ class Seed:
 
 def hash_token(token: str) -> TokenHash:
     """The form in which a token is stored and looked up."""
-    return TokenHash(hashlib.sha256(token.encode()).hexdigest())
+    return TokenHash(hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest())

@@ -68,6 +68,13 @@ class Lease:
             self._now.clear()
             if self.over:
                 return
+            if self._loop.is_closed():
+                self._over.set()
+                log.error(
+                    "the event loop of worker %s was closed before its engine: its lease is renewed no longer",
+                    self.worker,
+                )
+                return
             sent = self._clock.now()
             try:
                 stands = self._store.renew_now(self.worker)

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 from outlive._core.authoring import Workflow
 from outlive._core.registry import registry
+from outlive._runtime.transactions import Begin
 from outlive.cli.exits import FAILED, Complaint
 
 _OURS: Final = str(Path(__file__).parent)
@@ -87,6 +88,25 @@ def load_modules(names: tuple[str, ...]) -> None:
         if ":" in name:
             raise Complaint(f"{name!r} names a workflow; name its module: {name.partition(':')[0]}")
         load(name)
+
+
+def load_transactions(target: str | None) -> Begin | None:
+    """What ``module:name`` or ``path/to/file.py:name`` begins transactions with.
+
+    Raises:
+        Complaint: There is nothing there that can be called.
+    """
+    if target is None:
+        return None
+    place, _, name = target.rpartition(":")
+    if not place or not name:
+        raise Complaint(f"{target!r} names nothing that begins transactions; name it as in shop.db:begin")
+    found: Any = load(place)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise Complaint(f"{place} has no {name!r} that could be called to begin a transaction")
+    return cast("Begin", found)
 
 
 def load_workflow(target: str) -> Workflow[..., Any]:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 
 from outlive._core.registry import registry
+from outlive._runtime.transactions import Begin
 from outlive.cli.exits import INTERRUPTED, Complaint
-from outlive.cli.modules import load_modules
+from outlive.cli.modules import load_modules, load_transactions
 from outlive.cli.opening import under_hash_seed, working_url
-from outlive.cli.options import Url
+from outlive.cli.options import BaseUrl, Transactions, Url
 from outlive.cli.supervising import guardian, orphaned, ward
 from outlive.cli.worker import give_up
 from outlive.engine import Engine
@@ -36,12 +37,6 @@ PATIENCE: Final = 20.0
 Modules = Annotated[str, Parameter(help="Modules (shop.orders) or files (shop/orders.py) with workflows and steps.")]
 Host = Annotated[str, Parameter(help="Address to listen on. Others than this machine can reach it only with API keys.")]
 Port = Annotated[int, Parameter(help="Port to listen on; 0: one that is free.")]
-BaseUrl = Annotated[
-    str | None,
-    Parameter(
-        help="Where the world finds this server: what the URLs of webhooks begin with. Unset: $OUTLIVE_BASE_URL."
-    ),
-]
 AllowedHost = Annotated[
     tuple[str, ...], Parameter(name="--allowed-host", help="A further name under which it is served; may be repeated.")
 ]
@@ -53,6 +48,7 @@ def serve(
     port: Port = 8000,
     base_url: BaseUrl = None,
     allowed_host: AllowedHost = (),
+    transactions: Transactions = None,
     url: Url = None,
     strict: bool = False,
     verbose: bool = False,
@@ -75,15 +71,23 @@ def serve(
     store = working_url(url)
     under_hash_seed(store)
     load_modules(modules)
+    begin = load_transactions(transactions)
     if not registry.workflows.names():
         raise Complaint(f"there is no workflow in {', '.join(modules)}; decorate an async function with @workflow")
     _log(verbose=verbose)
-    asyncio.run(_serve(store, host, port, base_url, allowed_host, strict=strict))
+    asyncio.run(_serve(store, host, port, base_url, allowed_host, begin, strict=strict))
     return 0
 
 
 async def _serve(
-    url: str, host: str, port: int, base_url: str | None, allowed_hosts: tuple[str, ...], *, strict: bool
+    url: str,
+    host: str,
+    port: int,
+    base_url: str | None,
+    allowed_hosts: tuple[str, ...],
+    transactions: Begin | None,
+    *,
+    strict: bool,
 ) -> None:
     from outlive.http import ApiKeys, create_app
     from outlive.http.serving import address_of, listen, serve
@@ -97,6 +101,7 @@ async def _serve(
             guard="strict" if strict else None,
             base_url=base_url or os.environ.get("OUTLIVE_BASE_URL") or address,
             on_hopeless=give_up,
+            transactions=transactions,
         )
         given = os.environ.pop(STARTUP_TOKEN, None)  # so that no step's subprocess inherits it
         app = create_app(
@@ -168,6 +173,7 @@ def dev(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     base_url: BaseUrl = None,
+    transactions: Transactions = None,
     url: Url = None,
     watch: Annotated[tuple[str, ...], Parameter(help="A folder to watch; may be repeated. Unset: this one.")] = (),
     verbose: bool = False,
@@ -189,6 +195,8 @@ def dev(
     options = ["--host", host, "--port", str(port), "--strict"]
     if base_url is not None:
         options += ["--base-url", base_url]
+    if transactions is not None:
+        options += ["--transactions", transactions]
     if verbose:
         options.append("--verbose")
     # one token for all lives of the server, so that a reload logs nobody out

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Iterable
 from typing import Final
 
 from outlive._core.registry import registry
 from outlive.cli.exits import Complaint
-from outlive.cli.modules import load_modules
+from outlive.cli.modules import load_modules, load_transactions
 from outlive.cli.opening import under_hash_seed, working_url
-from outlive.cli.options import Url
+from outlive.cli.options import BaseUrl, Transactions, Url
 from outlive.cli.supervising import guardian, orphaned, supervise
 from outlive.engine import Engine
 from outlive.stores.urls import shown
@@ -28,6 +29,8 @@ def worker(
     url: Url = None,
     queues: str = "",
     processes: int = 1,
+    transactions: Transactions = None,
+    base_url: BaseUrl = None,
     strict: bool = False,
     verbose: bool = False,
 ) -> int:
@@ -54,6 +57,7 @@ def worker(
     store = working_url(url)
     under_hash_seed(store)
     load_modules(modules)
+    begin = load_transactions(transactions)
     if not registry.workflows.names() and not registry.steps.names():
         raise Complaint(
             f"there is no workflow and no step in {', '.join(modules)}; decorate a function with @workflow or @step"
@@ -67,7 +71,15 @@ def worker(
     watched_by = guardian()
     if processes > 1 and watched_by is None:
         return supervise(processes)
-    asyncio.run(_work(store, strict=strict, queues=served, watched_by=watched_by))
+    engine = Engine(
+        store,
+        guard="strict" if strict else None,
+        on_hopeless=give_up,
+        queues=served,
+        transactions=begin,
+        base_url=base_url,
+    )
+    asyncio.run(_work(engine, store, served or (), watched_by=watched_by))
     return 0
 
 
@@ -90,13 +102,13 @@ def served_queues(text: str) -> dict[str, int | None] | None:
     return served or None
 
 
-async def _work(url: str, *, strict: bool, queues: dict[str, int | None] | None, watched_by: int | None) -> None:
+async def _work(working: Engine, url: str, queues: Iterable[str], *, watched_by: int | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stop, number)
-    async with Engine(url, guard="strict" if strict else None, on_hopeless=give_up, queues=queues) as engine:
-        names = [*registry.workflows.names(), *(f"queue {name}" for name in queues or ())]
+    async with working as engine:
+        names = [*registry.workflows.names(), *(f"queue {name}" for name in queues)]
         log.info("worker %s works in %s on %s", engine.worker.id if engine.worker else "", shown(url), ", ".join(names))
         watch = None if watched_by is None else asyncio.create_task(_told_by_death(watched_by, stop))
         await stop.wait()

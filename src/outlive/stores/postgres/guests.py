@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -17,6 +18,8 @@ from outlive.stores.postgres.rows import StagedRows
 from outlive.stores.postgres.statements import Statements
 
 _CAST: Final = re.compile(r"\$(\d+)::([a-z]+(?: precision)?(?:\[\])?)")
+_IDLE: Final = 0
+"""``psycopg.pq.TransactionStatus.IDLE``"""
 _VALUE: Final = re.compile(r"\$(\d+)")
 
 
@@ -46,16 +49,25 @@ class Guest:
 def _speaker(connection: Any) -> Callable[..., Any]:
     for kind in type(connection).__mro__:
         module = kind.__module__.partition(".")[0]
+        if not inspect.iscoroutinefunction(getattr(connection, "execute", None)):
+            break  # it would block the loop
         if module == "psycopg" and hasattr(connection, "cursor"):
+            _in_transaction(not connection.autocommit or connection.info.transaction_status != _IDLE)
             return _with_psycopg
-        if module == "sqlalchemy" and hasattr(connection, "execute"):
+        if module == "sqlalchemy":
             return _with_sqlalchemy
         if module == "asyncpg" and hasattr(connection, "fetch"):
+            _in_transaction(connection.is_in_transaction())
             return _with_asyncpg
     raise ConfigurationError(
         f"{type(connection).__module__}.{type(connection).__qualname__} is no connection that can be used here; give an async connection of "
         "psycopg or asyncpg, or an async session or connection of SQLAlchemy"
     )
+
+
+def _in_transaction(it_is: bool) -> None:
+    if not it_is:
+        raise ConfigurationError("no transaction is open on this connection: nothing would hold together; begin one")
 
 
 async def _with_asyncpg(connection: Any, statement: str, values: tuple[object, ...]) -> list[Any]:

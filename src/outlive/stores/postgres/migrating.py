@@ -89,6 +89,7 @@ async def migrate(connections: Connections, sql: Statements) -> None:
         if await _judged(connection, sql) >= len(sql.migrations):
             return
     async with connections.transaction() as connection:
+        await connection.execute("SET LOCAL lock_timeout = '15s'")  # for others to bring it there
         # of this transaction, not of a session: it works through a pooler too
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _lock_number(sql.schema))
         version = await _judged(connection, sql)
@@ -107,6 +108,8 @@ async def migrate(connections: Connections, sql: Statements) -> None:
                 f"this user may not create the schema {sql.schema} ({error}); let its owner run `CREATE SCHEMA {sql.schema} "
                 "AUTHORIZATION ...`, or name another one with ?schema= in the url"
             ) from error
+        except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError) as error:
+            raise _not_ours(sql, error) from error
         except asyncpg.LockNotAvailableError as error:
             raise StoreUnavailable(
                 f"the tables of the schema {sql.schema} are in use ({error}); run `outlive db migrate` again in a quiet moment"
@@ -128,8 +131,17 @@ async def _versions(connection: Connection, sql: Statements) -> tuple[int, int]:
     """Of the schema, and of the oldest code that can work on it."""
     if not await connection.fetchval(_THERE, sql.schema):
         return 0, 0
-    found = {key: int(value) for key, value in await connection.fetch(sql.qualify(_VERSIONS))}
+    try:
+        found = {key: int(value) for key, value in await connection.fetch(sql.qualify(_VERSIONS))}
+    except (asyncpg.UndefinedColumnError, ValueError) as error:
+        raise _not_ours(sql, error) from error
     return found.get("schema_version", 0), found.get("oldest_code", 1)
+
+
+def _not_ours(sql: Statements, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"the schema {sql.schema} has tables that are not Outlive's ({error}); name another one with ?schema= in the url"
+    )
 
 
 def _lock_number(schema: str) -> int:
