@@ -7,6 +7,7 @@ import enum
 import functools
 from collections import Counter
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +16,14 @@ from msgspec import Raw
 import outlive
 from outlive import Engine, FatalError, StepInterrupted, StoreUnavailable, get_step_metadata, step, workflow
 from outlive._core.registry import Registry
+from outlive._runtime import outbox
 from outlive.model import events as ev
 from outlive.model.entries import Claims, Entry, Outcome, RunCommit, TaskCommit
 from outlive.model.ids import WorkerId
 from outlive.model.tasks import GIVEN_UP_AFTER
 from outlive.stores.memory import MemoryStore
 from outlive.testing.clock import VirtualClock, virtual_options
+from outlive.testing.conformance.queues import scheduled
 from outlive.testing.crash import kill
 
 from .conftest import MakeEngine
@@ -616,6 +619,25 @@ async def test_r31_what_waits_to_be_alone_does_not_stop_a_worker_for_hours(worke
             assert await later.result(timeout=1000) == [1]
             assert RAN.count("endless") == 5, "it is tried beside what will not end soon"
             assert await last.store.audit() == []
+
+
+def test_what_goes_into_its_queue_with_a_later_commit_is_cancelled_with_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancel that left before was for a step that no store knew yet, which was taken for one that had ended."""
+    monkeypatch.setattr(outbox, "MAX_PROPOSALS", 2)
+    hot: Any = SimpleNamespace(
+        run="r", link=1, epoch=1, seq=2, streaming=False, in_transaction=lambda _ref: False, undelivered=tuple
+    )
+    box = outbox.Outbox(hot)
+    box.proposals = [scheduled(ref) for ref in (1, 2, 3)]
+    box.cancel_tasks, box.take = [1, 3], True
+    first = box.collect(release=False, judge=None, time=None)
+    assert first is not None and (first.cancel_tasks, first.take) == ((1,), True)
+    box.put_back()
+    first = box.collect(release=False, judge=None, time=None)
+    assert first is not None and first.cancel_tasks == (1,)
+    box.settled()
+    second = box.collect(release=False, judge=None, time=None)
+    assert second is not None and (second.cancel_tasks, second.take) == ((3,), True)
 
 
 @step

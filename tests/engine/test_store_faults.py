@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from msgspec import DecodeError
 
-from outlive import Engine, StoreUnavailable, create_hook, sleep, step, workflow
-from outlive.model.entries import Claims, Entry, Outcome
+from outlive import Engine, StoreUnavailable, create_hook, get_step_metadata, sleep, step, workflow
+from outlive._runtime import journal
+from outlive.model.entries import Claims, Entry, Outcome, TaskCommit
+from outlive.model.events import Recorded
 from outlive.model.ids import WorkerId
 from outlive.stores.memory import MemoryStore
 from outlive.testing.clock import VirtualClock, virtual_options
@@ -51,9 +54,22 @@ class FailingStore(MemoryStore):
             await asyncio.sleep(1)
         return done
 
+    odd: Exception | None = None
+    """What the next commit raises, which is none of its errors."""
+
     def _check(self) -> None:
         if self.broken:
             raise StoreUnavailable("disk full")
+        if self.odd is not None:
+            odd, self.odd = self.odd, None
+            raise odd
+
+    unreadable = False
+
+    async def log(self, *args: Any, **options: Any) -> list[Recorded]:
+        if self.unreadable:
+            raise DecodeError("an event of another age")
+        return await super().log(*args, **options)
 
 
 @pytest.fixture
@@ -246,3 +262,124 @@ async def test_a_run_that_is_being_created_is_no_stray(failing: Engine, store: F
     failing._worker.look_for_strays()
     assert await (await starting).result() == [0, 1, 2, 3, 4]
     assert effects("act") == [0, 1, 2, 3, 4]
+
+
+@workflow
+async def acts_twice() -> int:
+    return await act(1) + await act(2)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_an_error_that_a_store_should_not_raise_strands_nobody(
+    failing: Engine, store: FailingStore, slow: bool
+) -> None:
+    store.slow = slow
+    run = await failing.start(naps_and_acts)
+    await asyncio.sleep(30)
+    store.odd = MemoryError("for a moment")
+    assert await run.result(timeout=1000) == 1
+
+
+@workflow
+async def naps_and_acts() -> int:
+    await sleep(60)
+    return await act(1)
+
+
+async def test_a_run_whose_log_can_not_be_read_is_parked(store: FailingStore, clock: VirtualClock) -> None:
+    """It stayed with its worker, which had it neither in memory nor on its way there, for as long as that lived."""
+    async with Engine(store=store, clock=clock, shutdown_grace=0, options=virtual_options()) as first:
+        run = await first.start(naps_and_acts)
+        await asyncio.sleep(1)
+    store.unreadable = True
+    async with Engine(store=store, clock=clock, shutdown_grace=0, options=virtual_options()) as second:
+        await asyncio.sleep(100)
+        record = await store.run(run.id)
+        assert record is not None and (record.status, record.owner) == ("parked", None)
+        assert "can't be read" in record.reason
+        store.unreadable = False
+        assert await second.get_run(run.id).wake_up()
+        assert await second.get_run(run.id).result(timeout=1000) == 1
+
+
+async def test_who_is_held_back_for_room_is_told_when_the_store_is_down(
+    failing: Engine, store: FailingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MAX_WAITING", 3)
+    store.slow = True
+    waiting = [asyncio.ensure_future(failing.start(acts_twice)) for _ in range(20)]
+    await asyncio.sleep(0)
+    store.broken = True
+    await asyncio.sleep(5)
+    assert all(isinstance(started.exception(), StoreUnavailable) for started in waiting)
+    store.broken = False
+    await asyncio.sleep(10)
+    assert await (await failing.start(acts_twice)).result() == 3
+
+
+async def test_runs_go_on_however_many_callers_there_are(
+    failing: Engine, store: FailingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MAX_ENTRIES", 10)
+    store.slow = True
+    run = await failing.start(acts_twice)
+
+    async def calls() -> None:
+        while True:
+            await failing.start(acts_twice.options(run_id="the same each time"))
+
+    callers = [asyncio.ensure_future(calls()) for _ in range(50)]
+    try:
+        assert await run.result(timeout=100) == 3
+    finally:
+        for caller in callers:
+            caller.cancel()
+
+
+@step(queue="gpu", max_retries=3, retry_delay=0.5)
+async def long_at_the_second_try() -> None:
+    attempt = get_step_metadata().attempt
+    record("begin", attempt)
+    if attempt == 1:
+        await asyncio.sleep(5)
+        raise ValueError("once")
+    await asyncio.sleep(100)
+    record("end", attempt)
+
+
+@workflow
+async def tries_twice() -> None:
+    await long_at_the_second_try()
+
+
+class Unsure(MemoryStore):
+    """One process's way to a store: the next end of a queued step is written, which it is not told, and then it is away for a while."""
+
+    def __init__(self, inner: MemoryStore, clock: VirtualClock) -> None:
+        super().__init__(clock=clock)
+        self.__dict__.update(inner.__dict__)
+        self._away_until = 0.0
+
+    def commit_now(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome] | None:
+        if self.clock.now() < self._away_until:
+            raise StoreUnavailable("away")
+        done = super().commit_now(worker, entries)
+        if self._away_until == 0.0 and any(isinstance(entry, TaskCommit) for entry in entries):
+            self._away_until = self.clock.now() + 3
+            raise StoreUnavailable("whether it was written is unknown")
+        return done
+
+
+async def test_an_attempt_that_is_taken_before_the_end_of_the_one_before_is_known_is_run_once(
+    store: FailingStore, clock: VirtualClock
+) -> None:
+    """By one worker: its journal tries to write the first one's end again, while it has the second one already."""
+    of_runs, of_steps = (virtual_options(queues=(queue,), poll=0.2) for queue in ("default", "gpu"))
+    unsure = Unsure(store, clock)
+    async with (
+        Engine(store=store, clock=clock, shutdown_grace=0, options=of_runs) as runs,
+        Engine(store=unsure, clock=clock, shutdown_grace=0, options=of_steps),
+    ):
+        await (await runs.start(tries_twice)).result()
+        assert effects("begin") == [1, 2] and effects("end") == [2]
+        assert await store.audit() == []

@@ -14,7 +14,17 @@ import pytest
 
 from outlive.cli.store import _prune as prune_by_hand
 from outlive.errors import ConfigurationError, SchemaVersion, StoreUnavailable
-from outlive.model.entries import Accepted, Committed, Created, Existing, Fenced, Message, RunCommit, Terminate
+from outlive.model.entries import (
+    Accepted,
+    Committed,
+    Created,
+    Existing,
+    Fenced,
+    Message,
+    Rejected,
+    RunCommit,
+    Terminate,
+)
 from outlive.model.events import Payload
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId, step_id
@@ -22,7 +32,7 @@ from outlive.stores.postgres import PostgresStore, writing
 from outlive.stores.postgres.connections import connect, parse
 from outlive.stores.protocol import Fence
 from outlive.testing.conformance.queues import scheduled, wanted
-from outlive.testing.conformance.world import FLOW, completed, hook, new_run, step
+from outlive.testing.conformance.world import FLOW, completed, hook, new_run, parked, step
 
 W1, W2 = WorkerId("w1"), WorkerId("w2")
 
@@ -339,6 +349,23 @@ async def test_b4_an_append_is_fenced_run_by_run_and_by_the_lease(postgres_url: 
         await second.claim(W2, limit=5, workflows=[FLOW], fingerprint="f", suspects=1)
         assert await first.commit(W1, [entry("r2", 4)]) == [Fenced()]
         assert await first.audit() == []
+
+
+async def test_a_message_that_can_not_be_read_costs_only_its_run(
+    store: PostgresStore, other: asyncpg.Connection
+) -> None:
+    """A newer version may have written it."""
+    await store.join(W1, lease=30)
+    await store.commit(W1, [new_run("r1", claim=True), new_run("r2", claim=True)])
+    await other.execute(
+        f"INSERT INTO {table(store, 'inbox')} (id, run, link, ref, kind, accepted, body) "
+        """VALUES (1000000, 'r1', 1, 1, 'step', 1, '{"ending": {"type": "step_glorified", "ref": 1}}')"""
+    )
+    both = [RunCommit(run=RunId(run), link=1, epoch=1, seq=2, proposals=(step(),), take=True) for run in ("r1", "r2")]
+    refused, done = await store.commit(W1, both)
+    assert isinstance(refused, Rejected) and isinstance(done, Committed)
+    parking = RunCommit(run=RunId("r1"), link=1, epoch=1, seq=2, proposals=(parked(),))
+    assert isinstance((await store.commit(W1, [parking]))[0], Committed)
 
 
 @pytest.mark.parametrize("together", [False, True])

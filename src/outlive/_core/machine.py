@@ -78,6 +78,7 @@ class Machine:
         "run",
         "seed",
         "started_at",
+        "unheard_cancel",
         "unretrieved",
         "webhook_bases",
         "workflow",
@@ -115,6 +116,8 @@ class Machine:
         self.issued: list[Issued] = []
         self.replaying: bool = False
         self.ended: bool = False
+        self.unheard_cancel: bool = False
+        """Its end was asked for when the body was done: if the chain goes on, its next link is told (R8)."""
         self.make_handle: Callable[[RunId], object] = make_handle
         self.unretrieved: list[str] = []
         self.fresh_markers: list[str] = []
@@ -235,7 +238,9 @@ class Machine:
 
     def _cancel(self) -> None:
         self._cancel_requested = True
-        if self._main is not None and not self._main.done():
+        if self._main is not None and self._main.done():
+            self.unheard_cancel = True
+        elif self._main is not None:
             self._main.cancel()
 
     def _step_ended(self, event: ev.StepCompleted | ev.StepFailed | ev.StepCancelled) -> Callable[[], None]:

@@ -423,6 +423,7 @@ class HotRun:
             and ahead.may_go(self.machine, self._outbox.proposals)
             and self._outbox.may_go_ahead
             and self.owner.goes_ahead
+            and not self.in_transaction(self._outbox.proposals[0].ref)  # the store may know better
         )
 
     def _go_ahead(self) -> None:
@@ -456,6 +457,11 @@ class HotRun:
     def undelivered(self) -> tuple[tuple[TokenHash, ev.HookReceived], ...]:
         """Payloads in the log that the body has not received: they go on with the chain (R8)."""
         return self.machine.undelivered() if self.machine is not None else ()
+
+    @property
+    def unheard_cancel(self) -> bool:
+        """The body was done when its end was asked for."""
+        return self.machine is not None and self.machine.unheard_cancel
 
     def put_back(self) -> None:
         self._outbox.put_back()

@@ -102,12 +102,14 @@ class Journal:
             StoreUnavailable: It was not written.
             InternalError: The store can't write it, whoever tries. Not an outcome: one that a caller forgets would be an acknowledgement.
         """
-        if self.failure is not None:
-            raise StoreUnavailable(str(self.failure)) from self.failure
-        if self._closed:
-            raise StoreUnavailable("the engine is closed")
         loop = asyncio.get_running_loop()
-        while len(self._requests) >= MAX_WAITING:
+        while True:
+            if self.failure is not None:
+                raise StoreUnavailable(str(self.failure)) from self.failure
+            if self._closed:
+                raise StoreUnavailable("the engine is closed")
+            if len(self._requests) < MAX_WAITING:
+                break
             room: asyncio.Future[None] = loop.create_future()
             self._room.append(room)
             await room
@@ -140,6 +142,7 @@ class Journal:
         for request in self._requests:
             if not request.done.done():
                 request.done.set_exception(StoreUnavailable("the engine was closed before this was written"))
+        self._make_room()
 
     # --- what goes out -----------------------------------------------------------------------------------------------
 
@@ -150,7 +153,7 @@ class Journal:
 
     def _take(self) -> tuple[list[Source], list[Request], list[Entry]]:
         """The next batch: requests first, so that a knock takes in what was just delivered."""
-        requests = self._requests[:MAX_ENTRIES]
+        requests = self._requests[: MAX_ENTRIES // 2 if self._dirty else MAX_ENTRIES]  # nobody starves
         del self._requests[: len(requests)]
         entries = [request.entry for request in requests]
         sources: list[Source] = []
@@ -181,8 +184,8 @@ class Journal:
             return
         try:
             outcomes = self._store.commit_now(self.worker, entries)
-        except StoreError as error:
-            self._failed(sources, requests, error)
+        except Exception as error:
+            self._failed(sources, requests, _as_failure(error))
             return
         if outcomes is not None:
             self._settle(sources, requests, outcomes)
@@ -203,11 +206,8 @@ class Journal:
         error = task.exception()
         if error is None:
             self._settle(sources, requests, task.result())
-        elif isinstance(error, StoreError):
-            self._failed(sources, requests, error)
         else:
-            log.critical("the store failed in a way it should not", exc_info=error)
-            self._failed(sources, requests, StoreUnavailable(f"{type(error).__name__}: {error}"))
+            self._failed(sources, requests, _as_failure(error))
 
     def _settle(
         self,
@@ -238,14 +238,18 @@ class Journal:
                 # one run's trouble, even a bug of ours, must not keep the others of its batch from going on
                 log.critical("can't go on with a run after its commit", exc_info=error)
                 source.failed(error)
-        for room in self._room:
-            if not room.done():
-                room.set_result(None)
-        self._room.clear()
+        self._make_room()
         if not (self._dirty or self._requests):
             self._rest()
         elif not self._scheduled:
             self._schedule()
+
+    def _make_room(self) -> None:
+        """Those who are held back look again."""
+        for room in self._room:
+            if not room.done():
+                room.set_result(None)
+        self._room.clear()
 
     def _rest(self) -> None:
         for idle in self._idle:
@@ -266,6 +270,7 @@ class Journal:
         for request in (*requests, *self._requests):
             _refuse(request, str(error))
         self._requests.clear()
+        self._make_room()
         self._rest()
         asyncio.get_running_loop().call_later(self._pause, self._retry)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
@@ -274,6 +279,13 @@ class Journal:
         """Try again what runs have found; with nothing to try, let the next request find out."""
         if not self._closed and self._task is None:
             self._flush()
+
+
+def _as_failure(error: BaseException) -> StoreError:
+    if isinstance(error, StoreError):
+        return error
+    log.critical("the store failed in a way it should not", exc_info=error)
+    return StoreUnavailable(f"{type(error).__name__}: {error}")
 
 
 def _refuse(request: Request, why: str) -> None:

@@ -140,6 +140,8 @@ class Outbox:
     ) -> en.RunCommit:
         """A commit that does more than append."""
         hot = self._hot
+        # what goes into its queue with a later commit can't be cancelled by this one
+        later = {p.ref for p in self.proposals if type(p) is ev.StepScheduled} if self.cancel_tasks else set[int]()
         commit = en.RunCommit(
             run=hot.run,
             link=hot.link,
@@ -152,15 +154,17 @@ class Outbox:
             take=self.take,
             judge=judge if self.take else None,
             ack=tuple(self.ack),
-            cancel_tasks=tuple(self.cancel_tasks),
+            cancel_tasks=tuple(ref for ref in self.cancel_tasks if ref not in later),
             streams=hot.streams.take() if hot.streaming else (),
             release=release and not self.proposals,
             undelivered=() if continued is None else hot.undelivered(),
+            unheard_cancel=continued is not None and hot.unheard_cancel,
             next_link=None if continued is None else hot.owner.next_link(hot, continued),
             time=time,
         )
-        self.watch, self.unwatch, self.ack, self.cancel_tasks = [], [], [], []
-        self.take = self.release = False
+        self.watch, self.unwatch, self.ack = [], [], []
+        self.cancel_tasks = [ref for ref in self.cancel_tasks if ref in later]
+        self.take, self.release = bool(self.cancel_tasks), False
         return commit
 
     # --- back from it ------------------------------------------------------------------------------------------------

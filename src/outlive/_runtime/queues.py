@@ -128,6 +128,9 @@ class Queues:
         """Run a task, or say at once how it has ended."""
         step = self._registry.steps.get(claimed.call.name)
         kind: Kind = "async" if step is None else kind_of(step)
+        before = self.held.get(claimed.key)
+        if before is not None:
+            before.drop()  # its attempt has ended, or is another worker's by now, and this one does not know yet
         task = self.held[claimed.key] = QueuedStep(self, claimed, kind)
         call = claimed.call
         if task.deaths:
@@ -250,11 +253,15 @@ class QueuedStep:
         """It is this worker's no longer."""
         if not self._dropped:
             self._dropped = True
-            self._queues.held.pop(self.key, None)
+            self._let_go()
             self._journal.forget(self)
             self._queues.host.executor.cancel(self.attempt)
             if self._streams is not None:
                 self._streams.forget()
+
+    def _let_go(self) -> None:
+        if self._queues.held.get(self.key) is self:
+            del self._queues.held[self.key]
 
     # --- journal.Source ---
 
@@ -288,7 +295,7 @@ class QueuedStep:
                     host.news((streams_of(run),))
                 if commit.ending is not None:
                     self._dropped = True
-                    del self._queues.held[self.key]
+                    self._let_go()
                     host.told((run,))
             case en.Rejected(reason=reason) if not self._refused:
                 self._refused = True

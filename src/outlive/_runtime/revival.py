@@ -29,9 +29,14 @@ log: Final = logging.getLogger("outlive.worker")
 
 SLICE: Final = 0.010
 """Seconds after which a cold replay lets others run."""
+UNREADABLE: Final = "its log can't be read"
 PAGE: Final = 5_000
 LONGEST_PAUSE: Final = 30.0
 FAILURES_BEFORE_PARKING: Final = 3
+
+
+def unreadable(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}; a newer Outlive may have written it, else see: outlive doctor"
 
 
 class Revival:
@@ -157,7 +162,11 @@ class Revival:
         task.add_done_callback(self._reloading.discard)
 
     async def _reload(self, hot: HotRun, error: BaseException) -> None:
-        hot.log = await self.read_log(hot.run, hot.link)
+        try:
+            hot.log = await self.read_log(hot.run, hot.link)
+        except Exception as unread:
+            hot.park(UNREADABLE, unreadable(unread))
+            return
         hot.seq, hot.time = hot.log[-1].seq, hot.log[-1].time
         # in a callback: bodies run in no task of ours (R27)
         asyncio.get_running_loop().call_soon(self._again, hot, error)

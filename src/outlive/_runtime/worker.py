@@ -23,12 +23,12 @@ from outlive._runtime.journal import Journal
 from outlive._runtime.lease import Lease
 from outlive._runtime.options import WorkerOptions
 from outlive._runtime.queues import Queues
-from outlive._runtime.revival import Revival
+from outlive._runtime.revival import UNREADABLE, Revival, unreadable
 from outlive._runtime.suspects import Suspects
 from outlive._runtime.timers import Timers
 from outlive._runtime.transactions import Begin, Transactions
 from outlive._runtime.watchdog import Watchdog
-from outlive.errors import StoreError
+from outlive.errors import StoreError, StoreUnavailable
 from outlive.model import commands as cmd
 from outlive.model import entries as en
 from outlive.model import events as ev
@@ -281,7 +281,13 @@ class Worker:
             del self._hatching[run]
 
     async def _bring_to_life(self, claimed: en.Claimed, lease: Lease) -> None:
-        events = await self._revival.read_log(claimed.run, claimed.link)
+        try:
+            events = await self._revival.read_log(claimed.run, claimed.link)
+        except (
+            Exception
+        ) as error:  # an event that this code does not know, or a damaged row: nobody can go on with it here
+            await self._park_unread(claimed, lease, error)
+            return
         if lease.over:
             return  # and with it what was claimed under it; it may be in memory again, under the next
         hot = HotRun(
@@ -307,6 +313,20 @@ class Worker:
             hot.park("it kills its workers", report)
             return
         asyncio.get_running_loop().call_soon(lambda: self._revival.wake(hot, takeover=True))
+
+    async def _park_unread(self, claimed: en.Claimed, lease: Lease, error: Exception) -> None:
+        log.critical("the log of run %s can't be read; run `outlive doctor`", claimed.run, exc_info=error)
+        parked = ev.RunParked(reason=UNREADABLE, report=unreadable(error), fingerprint=self.fingerprint())
+        commit = en.RunCommit(
+            run=claimed.run, link=claimed.link, epoch=claimed.epoch, seq=claimed.seq, proposals=(parked,)
+        )
+        while not lease.over:
+            try:
+                await self.journal.request(commit, then=lambda _outcome: self._on_left(claimed.run, None))
+            except StoreUnavailable:
+                await asyncio.sleep(1.0)
+            else:
+                return
 
     # --- what hot runs need (hotrun.Owner) ---------------------------------------------------------------------------
 

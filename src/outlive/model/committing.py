@@ -194,6 +194,8 @@ class RunCommitting:
 
     def _hand_back(self, commit: RunCommit) -> None:
         """What the ending link took in and its body never received waits for the next one, in its old place (rule 7)."""
+        if commit.unheard_cancel:
+            self._rows.add_message(self._row.id, InboxItem(id=0, kind="cancel", accepted=self._now, link=commit.link))
         named = self._rows.named_hooks(self._row.id)
         for token_hash, received in commit.undelivered:
             if token_hash in named:

@@ -123,6 +123,8 @@ class RunCommit(Struct, frozen=True, kw_only=True):
     """Steps of which the proposals say that they failed or were cancelled, and a transaction may have recorded that they are done."""
     undelivered: tuple[tuple[TokenHash, HookReceived], ...] = ()
     """With ``RunContinued``: payloads taken in for tokens that users chose and never received by the body; the next link gets them."""
+    unheard_cancel: bool = False
+    """With ``RunContinued``: a request to cancel was taken in when the body was done; the next link gets it."""
     time: float | None = None
     """Log time of these events, if the body has been shown it already; else the store's clock gives it."""
     next_link: NewRun | None = None

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import asyncpg
+import msgspec
 
 from outlive.errors import LeaseLost, StoreError, StoreUnavailable
 from outlive.model.entries import Busy, ClaimedTask, Claims, Entry, NewRun, Outcome, Rejected, TaskKey
@@ -176,7 +177,10 @@ class Writer:
         append = as_append(worker, entries, self._owned) if patient and not self._connections.pooled else None
         if append is not None and (done := await self._append(append)) is not None:
             return done
-        needs = await self._learn(entries)
+        try:
+            needs = await self._learn(entries)
+        except msgspec.MsgspecError as error:
+            raise _Refused(str(error)) from error
 
         async def once() -> list[Outcome]:
             async with self._transaction(patient=patient) as transaction:
@@ -189,6 +193,8 @@ class Writer:
 
         try:
             return await self._tried(once)
+        except msgspec.MsgspecError as error:  # a row that can't be: the others must not wait for it
+            raise _Refused(str(error)) from error
         except StoreError as error:
             if isinstance(error.__cause__, _ENTRY_ERRORS):
                 raise _Refused(str(error.__cause__)) from error
