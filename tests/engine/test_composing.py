@@ -424,3 +424,27 @@ async def test_r01_a_step_cancelled_before_it_begins_never_runs(engine: Engine) 
     assert await run.result() == "cancelled"
     assert effects() == []
     assert (await kinds(run)).count("step_cancelled") == 1
+
+
+@step(timeout=5, max_retries=0)
+async def tidies_for_three_seconds() -> None:
+    try:
+        await asyncio.sleep(100)
+    finally:
+        await asyncio.sleep(3)
+        record("tidied")
+
+
+@workflow
+async def is_cancelled_while_a_step_tidies() -> None:
+    await tidies_for_three_seconds()
+
+
+async def test_r06_a_step_that_has_been_told_to_end_is_not_told_again(engine: Engine) -> None:
+    """Its time was up, and then its run was cancelled: that would have ended its clean-up."""
+    run = await engine.start(is_cancelled_while_a_step_tidies)
+    await asyncio.sleep(6)
+    assert await run.cancel()
+    with pytest.raises(RunCancelled):
+        await run.result()
+    assert effects("tidied") == [None]

@@ -307,3 +307,34 @@ async def test_outside_a_run_nothing_is_written() -> None:
     await progress(1, 2)
     with pytest.raises(UsageError):
         await Writable("r1", "s").write(1)
+
+
+@step(queue="gpu")
+async def writes_in_a_queue() -> None:
+    out = get_writable("out")
+    for number in range(3):
+        await out.write(number)
+        await out.flush()
+        await asyncio.sleep(10)
+
+
+@step
+async def lasts(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+@workflow
+async def writes_and_lasts() -> None:
+    await asyncio.gather(writes_in_a_queue(), lasts(100))
+
+
+async def test_what_a_queued_step_writes_is_read_where_its_run_is(make_engine: MakeEngine) -> None:
+    """And not when that leaves memory: another worker writes it, so the run's own can't tell."""
+    often = {"poll": 1.0, "look_every": 1.0}
+    async with make_engine(queues=("default",), **often) as first, make_engine(queues=("gpu",), **often):
+        run = await first.start(writes_and_lasts)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        seen = [(value, loop.time() - began) async for value in run.stream("out")]
+        assert [value for value, _ in seen] == [0, 1, 2]
+        assert all(at < 50 for _, at in seen)

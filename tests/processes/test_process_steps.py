@@ -52,6 +52,20 @@ async def test_a_fatal_error_is_not_tried_again(engine: Engine, tmp_path: Path) 
     assert (tmp_path / "calls").read_text() == "x"
 
 
+async def test_a_process_that_is_killed_while_it_waits_costs_no_attempt(engine: Engine) -> None:
+    assert await (await engine.start(crunching.asynchronous)).result() == 2
+    assert engine.worker is not None
+    pool = engine.worker.executor._processes
+    assert pool is not None
+    [waiting] = pool._free
+    waiting._process.kill()
+    while waiting.lives:
+        await asyncio.sleep(0.01)
+    run = await engine.start(crunching.asynchronous)
+    assert await run.result() == 2
+    assert "step_retrying" not in [event.kind for event in await run.events()]
+
+
 async def test_a_process_that_is_killed_costs_one_attempt(engine: Engine, tmp_path: Path) -> None:
     run = await engine.start(crunching.survives, str(tmp_path / "calls"))
     assert await run.result() == 2

@@ -23,13 +23,16 @@ from outlive.model.entries import (
     Message,
     Rejected,
     RunCommit,
+    TaskCommit,
     Terminate,
 )
 from outlive.model.events import Payload
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, TokenHash, WorkerId, step_id
+from outlive.model.streams import Written, streams_of
 from outlive.stores.postgres import PostgresStore, writing
 from outlive.stores.postgres.connections import connect, parse
+from outlive.stores.postgres.hints import _hint_of
 from outlive.stores.protocol import Fence
 from outlive.testing.conformance.queues import scheduled, wanted
 from outlive.testing.conformance.world import FLOW, completed, hook, new_run, parked, step
@@ -228,6 +231,15 @@ async def test_two_who_claim_at_once_share_what_is_due(postgres_url: str) -> Non
 
 
 # --- hints ---------------------------------------------------------------------------------------------------------------
+
+
+def test_others_are_told_of_what_a_queued_step_writes() -> None:
+    """And only of its end that a run is due."""
+    done = Accepted(run=RunId("r"), link=1, owner=None)
+    written = TaskCommit(run=RunId("r"), link=1, ref=1, attempt=1, streams=(Written("out", 1, ()),))
+    ended = TaskCommit(run=RunId("r"), link=1, ref=1, attempt=1, ending=step())
+    assert _hint_of(written, done) == Hint(about=(streams_of(RunId("r")),))
+    assert _hint_of(ended, done) == Hint(due=True)
 
 
 async def test_others_are_told_of_what_concerns_them(postgres_url: str, request: pytest.FixtureRequest) -> None:

@@ -262,13 +262,14 @@ class Executor:
             self._interrupt(attempt)
 
     def _interrupt(self, attempt: Attempt) -> None:
+        if attempt.grace is not None:
+            return  # it has been told, and is given that time
         if attempt.task is not None:
             attempt.task.add_done_callback(functools.partial(self._never_began, attempt))
             attempt.task.cancel()
         elif attempt.job is not None and self._pool is not None:
             self._pool.interrupt(attempt.job)
-        if attempt.grace is None:
-            attempt.grace = self.loop.call_later(self._cancel_grace, self._give_up, attempt)
+        attempt.grace = self.loop.call_later(self._cancel_grace, self._give_up, attempt)
 
     def _give_up(self, attempt: Attempt) -> None:
         if attempt.committing:  # whether it is done only the store knows, and it has not said so yet

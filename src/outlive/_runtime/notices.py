@@ -10,7 +10,6 @@ from outlive.errors import StoreError
 from outlive.model.events import RunOutcome
 from outlive.model.hints import Hint
 from outlive.model.ids import RunId, WorkerId
-from outlive.model.streams import run_of
 from outlive.stores.protocol import Store
 
 log: Final = logging.getLogger("outlive.worker")
@@ -98,8 +97,8 @@ class Notices:
         self._poke(worker)
 
     def _tell_of_others(self, about: str) -> None:
-        """Of runs that are here the worker tells."""
-        if self._worker is None or not self._worker.holds(run_of(about)):
+        """Of the end of a run that is here the worker tells; to its streams others write too, with steps in queues."""
+        if self._worker is None or not self._worker.holds(RunId(about)):
             self.tell(about)
 
     async def _look(self) -> None:

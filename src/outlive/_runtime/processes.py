@@ -98,7 +98,7 @@ class ProcessPool:
             attempt=about.attempt,
             started_at=about.started_at.timestamp(),
         )
-        child = self._free.pop() if self._free else _Child()
+        child = self._child()
         try:
             await child.listens()
             await before()
@@ -117,6 +117,15 @@ class ProcessPool:
         if decoded.raised:
             raise AnsweredError(decoded)
         return Recorded(decoded.value)
+
+    def _child(self) -> _Child:
+        """One that waits, or a new one. Who was killed while it waited costs no step an attempt."""
+        while self._free:
+            child = self._free.pop()
+            if child.lives:
+                return child
+            child.kill()
+        return _Child()
 
     def close(self) -> None:
         self._closed = True
@@ -163,6 +172,10 @@ class _Child:
             parts.append(part)
             count -= len(part)
         return b"".join(parts)
+
+    @property
+    def lives(self) -> bool:
+        return self._process.poll() is None
 
     async def stop(self, grace: float) -> int:
         """Ask it to end, as Ctrl-C would, and end it after ``grace`` seconds; its exit code."""

@@ -39,6 +39,8 @@ from outlive.stores.protocol import Clock, Store
 
 log: Final = logging.getLogger("outlive.worker")
 
+LEAST_FLUSH: Final = 10.0
+"""Seconds that a worker which closes takes at least to write what it has found."""
 CRASHES_BEFORE_PARKING: Final = 5
 
 
@@ -137,7 +139,9 @@ class Worker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.executor.close(grace)
-        await self.journal.flush()
+        with contextlib.suppress(TimeoutError):  # a body that writes on and on is never done
+            async with asyncio.timeout(max(grace, LEAST_FLUSH)):
+                await self.journal.flush()
         self.queues.drop()
         self.timers.close()
         for hot in list(self.hot.values()):

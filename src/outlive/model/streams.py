@@ -69,11 +69,6 @@ def streams_of(run: RunId) -> str:
     return _STREAMS + run
 
 
-def run_of(about: str) -> RunId:
-    """The run that ``about`` is, or whose streams it is."""
-    return RunId(about.removeprefix(_STREAMS))
-
-
 _STREAMS: Final = "streams of "
 _resets: Final = msgspec.json.Decoder(Reset)
 

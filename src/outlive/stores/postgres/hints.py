@@ -27,6 +27,7 @@ from outlive.model.entries import (
     Outcome,
     RunCommit,
     SpawnRun,
+    TaskCommit,
     Terminate,
 )
 from outlive.model.hints import ANYTHING, Hint
@@ -138,9 +139,14 @@ def _hint_of(entry: Entry, outcome: Outcome) -> Hint:
     match outcome:
         case Created(epoch=0):
             return Hint(due=True)
+        case Accepted(run=run) if isinstance(entry, TaskCommit) and entry.ending is None:
+            return Hint(about=(streams_of(run),))
         case Accepted(run=run, owner=owner):
             workers = () if owner is None else (owner,)
-            return Hint(due=owner is None, workers=workers, about=(run,) if isinstance(entry, Terminate) else ())
+            about: tuple[str, ...] = (run,) if isinstance(entry, Terminate) else ()
+            if isinstance(entry, TaskCommit) and entry.streams:
+                about = (streams_of(run),)
+            return Hint(due=owner is None, workers=workers, about=about)
         case Answered() if isinstance(entry, AnswerRequest):
             return Hint(about=(entry.request,))
         case Committed() if isinstance(entry, RunCommit):
