@@ -11,7 +11,7 @@ from msgspec import DecodeError
 
 from outlive import Engine, StoreUnavailable, create_hook, get_step_metadata, sleep, step, workflow
 from outlive._runtime import journal
-from outlive.model.entries import Claims, Entry, Outcome, TaskCommit
+from outlive.model.entries import Busy, Claims, Entry, Outcome, TaskCommit
 from outlive.model.events import Recorded
 from outlive.model.ids import WorkerId
 from outlive.stores.memory import MemoryStore
@@ -35,11 +35,18 @@ class FailingStore(MemoryStore):
             await asyncio.sleep(1)
         return claims
 
+    unsure = False
+    """The next commit happens, and is told as one that others were in the way of."""
+
     def commit_now(self, worker: WorkerId | None, entries: Sequence[Entry]) -> list[Outcome] | None:
         if self.slow:
             return None
         self._check()
-        return super().commit_now(worker, entries)
+        done = super().commit_now(worker, entries)
+        if self.unsure:
+            self.unsure = False
+            return [Busy("whether it was written is unknown") for _ in entries]
+        return done
 
     late = False
     """A commit has happened a second before its worker is told."""
@@ -284,6 +291,20 @@ async def test_an_error_that_a_store_should_not_raise_strands_nobody(
 async def naps_and_acts() -> int:
     await sleep(60)
     return await act(1)
+
+
+async def test_what_was_written_though_others_were_said_to_be_in_the_way_strands_nobody(
+    failing: Engine, store: FailingStore
+) -> None:
+    store.unsure = True
+    with pytest.raises(StoreUnavailable, match="unknown"):
+        await failing.start(acts_twice.options(run_id="x"))
+    assert await failing.get_run("x").result(timeout=1000) == 3
+    run = await failing.start(naps_and_acts)
+    await asyncio.sleep(30)
+    store.unsure = True
+    assert await run.result(timeout=1000) == 1
+    assert await store.audit() == []
 
 
 async def test_a_run_whose_log_can_not_be_read_is_parked(store: FailingStore, clock: VirtualClock) -> None:

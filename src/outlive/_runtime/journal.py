@@ -219,6 +219,8 @@ class Journal:
             log.warning("the store can be written again")
             asyncio.get_running_loop().call_soon(self.on_mended)
         self.failure, self._down, self._pause = None, False, FIRST_PAUSE
+        if any(isinstance(outcome, Busy) for outcome in outcomes):  # one of them may have happened after all
+            asyncio.get_running_loop().call_later(BUSY_PAUSE, self.on_mended)
         for request, outcome in zip(requests, outcomes, strict=False):
             if isinstance(outcome, Busy):
                 _refuse(request, outcome.reason)
