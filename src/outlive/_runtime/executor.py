@@ -22,7 +22,7 @@ from outlive._core.streams import step_sink
 from outlive._runtime.attempts import Attempt, Ending, Kind, Raised, Returned, Stopped, kind_of
 from outlive._runtime.processes import AnsweredError, ProcessPool
 from outlive._runtime.threads import Job, StepAbandoned, ThreadPool
-from outlive._runtime.transactions import Hopeless, Recorded, Transactions
+from outlive._runtime.transactions import ASK_AGAIN, Hopeless, Recorded, Transactions
 from outlive.errors import (
     FatalError,
     RetryableError,
@@ -33,8 +33,6 @@ from outlive.errors import (
 from outlive.model.durations import until
 from outlive.stores.protocol import Clock
 
-ASK_AGAIN: Final = 0.5
-"""Seconds between two looks whether a commit has been answered."""
 LOOK_AGAIN: Final = 0.02
 """Seconds between two looks whether the lease stands."""
 

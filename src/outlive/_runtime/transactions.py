@@ -26,7 +26,7 @@ Begin: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 """Begins a transaction and gives its connection; commits it at the end of the ``with``, or rolls back."""
 
 ASK_AGAIN: Final = 0.5
-"""Seconds."""
+"""Seconds between two looks whether the store has answered."""
 _NONE: Final = (
     "a step with transaction=True needs to know how to begin a transaction; give the engine one: "
     "Engine(url, transactions=pool.connection) with psycopg's pool, transactions=async_sessionmaker(...).begin with SQLAlchemy"

@@ -235,7 +235,8 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        return bool(self.hot or self._hatching)
+        """There are some."""
+        return self.here > 0
 
     async def look_for_knocks(self) -> None:
         if self.hot:
@@ -287,9 +288,8 @@ class Worker:
     async def _bring_to_life(self, claimed: en.Claimed, lease: Lease) -> None:
         try:
             events = await self._revival.read_log(claimed.run, claimed.link)
-        except (
-            Exception
-        ) as error:  # an event that this code does not know, or a damaged row: nobody can go on with it here
+        except Exception as error:
+            # an event that this code does not know, or a damaged row: nobody can go on with it here
             await self._park_unread(claimed, lease, error)
             return
         if lease.over:
