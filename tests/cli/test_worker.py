@@ -99,7 +99,7 @@ async def test_a_worker_is_told_how_transactions_begin_and_where_webhooks_are_ca
     monkeypatch.syspath_prepend(project.folder)
     bank = importlib.import_module("bank")
     async with Engine(postgres_url, worker=False) as client:
-        assert await (await client.start(bank.buys)).result() == [42, "flows.example"]
+        assert await (await client.start(bank.buys)).result(timeout=FOREVER) == [42, "flows.example"]
 
 
 @pytest.mark.parametrize(

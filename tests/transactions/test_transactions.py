@@ -19,6 +19,7 @@ from outlive import (
     RunFailed,
     RunNotFound,
     StoreUnavailable,
+    create_hook,
     get_connection,
     get_step_metadata,
     sleep,
@@ -98,8 +99,8 @@ async def test_a_result_that_can_not_be_carried_leaves_no_effect(bank: Bank) -> 
     assert await bank.bookings() == []
 
 
-async def test_what_was_committed_before_a_crash_is_not_done_again(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker dies after the transaction and before its journal has the event."""
+async def crashed_after_its_commit(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> RunId:
+    """A run whose worker died after the transaction of its step and before its journal had the event."""
     first = bank.engine()
     await first.open()
     monkeypatch.setattr(first.journal, "touch", lambda _source: None)  # nothing of its runs gets into the log any more
@@ -107,8 +108,13 @@ async def test_what_was_committed_before_a_crash_is_not_done_again(bank: Bank, m
     while await bank.bookings() == []:
         await asyncio.sleep(0.01)
     await kill(first)
+    return run.id
+
+
+async def test_what_was_committed_before_a_crash_is_not_done_again(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await crashed_after_its_commit(bank, monkeypatch)
     async with bank.engine() as second:
-        assert await second.get_run(run.id).result() == "paid a"
+        assert await second.get_run(run).result() == "paid a"
         assert await bank.bookings() == ["a"]
         assert await second.store.audit() == []
 
@@ -235,41 +241,41 @@ async def test_a_step_that_was_committed_before_a_crash_is_not_cancelled(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever took its run over was told to cancel it before the store could say what had been done."""
-    first = bank.engine()
-    await first.open()
-    monkeypatch.setattr(first.journal, "touch", lambda _source: None)
-    run = await first.start(buys, "a")
-    while await bank.bookings() == []:
-        await asyncio.sleep(0.01)
-    await kill(first)
+    run = await crashed_after_its_commit(bank, monkeypatch)
     async with bank.engine() as second:
         monkeypatch.setattr(second.store, "result_of", lambda *_args: asyncio.Event().wait())
-        handle = second.get_run(run.id)
+        handle = second.get_run(run)
         await handle.cancel()
         while not (await handle.status()).ended:
             await asyncio.sleep(0.01)
-        assert await ends_of_steps(second, run.id) == ["step_completed"]
+        assert await ends_of_steps(second, run) == ["step_completed"]
         assert await second.store.audit() == []
     assert await bank.bookings() == ["a"]
 
 
 @workflow
 async def buys_and_does_not_wait(order: str) -> str:
-    await asyncio.wait([asyncio.ensure_future(pay(order))], timeout=0.3)
+    with create_hook(token="go on") as hook:
+        paying = asyncio.ensure_future(pay(order))
+        await hook
+        assert not paying.done()
     return "gone on"
 
 
 async def test_a_step_that_committed_and_lost_a_race_is_in_the_log_as_completed(bank: Bank) -> None:
-    never = asyncio.Event()
+    committed, never = asyncio.Event(), asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def slow_to_answer() -> AsyncIterator[Any]:
         async with bank.begin() as connection:
             yield connection
+        committed.set()
         await never.wait()
 
     async with Engine(bank.url, transactions=slow_to_answer, shutdown_grace=0) as engine:
         run = await engine.start(buys_and_does_not_wait, "a")
+        await committed.wait()
+        await engine.resume_hook("go on", None)
         assert await run.result() == "gone on"
         assert await ends_of_steps(engine, run.id) == ["step_completed"]
         assert await bank.bookings() == ["a"]
@@ -369,15 +375,9 @@ async def paid(engine: Engine, run: RunId) -> list[tuple[str, str]]:
 async def test_what_was_committed_before_a_crash_is_in_the_log_of_a_run_that_is_terminated_then(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = bank.engine()
-    await first.open()
-    monkeypatch.setattr(first.journal, "touch", lambda _source: None)
-    run = await first.start(buys, "a")
-    while await bank.bookings() == []:
-        await asyncio.sleep(0.01)
-    await kill(first)
+    run = await crashed_after_its_commit(bank, monkeypatch)
     async with Engine(bank.url, worker=False) as second:
-        assert await paid(second, run.id) == [("step_completed", '"paid a"')]
+        assert await paid(second, run) == [("step_completed", '"paid a"')]
 
 
 async def test_a_step_that_commits_while_its_run_is_terminated_is_in_its_log(bank: Bank) -> None:
